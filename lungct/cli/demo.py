@@ -1,0 +1,122 @@
+"""Run the whole chain on synthetic scans, from phantom to report.
+
+Each step is one of the other commands; its command line is shown, so that the same can be typed on real data. Figures
+are of held-out patients. --quick is the shortest honest version: fewer patients, fewer epochs, lower numbers.
+
+Example: lungct demo demo/
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lungct.cli import app, options, streams
+from lungct.cli.result import Result, Table
+
+METHODS = ["eigencam", "scorecam"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large a demo is: phantom size and number, training length, slices explained."""
+
+    patients: int
+    size: int
+    slices: int
+    epochs: int
+    explained: int
+
+
+FULL = Scale(patients=24, size=256, slices=120, epochs=12, explained=40)
+QUICK = Scale(patients=6, size=160, slices=60, epochs=2, explained=6)
+
+
+def run(
+    out: Annotated[Path, typer.Argument(help="Folder to write.")] = Path("demo"),
+    quick: Annotated[bool, typer.Option("--quick", help="The shortest honest version, for tests.")] = False,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    threads: options.Threads = 0,
+    overwrite: options.Overwrite = False,
+    resume: options.Resume = False,
+    dry_run: options.DryRun = False,
+) -> Result:
+    """Run each step in turn, or leave out those that are done under --resume."""
+    scale = QUICK if quick else FULL
+    chosen = {"seed": seed, "device": device, "threads": threads}
+    if dry_run:
+        lines = [f"lungct {step.line}" for step in _steps(out, out, scale, **chosen)]
+        return Result(data={"steps": lines}, tables=[Table(["step", "command"], list(enumerate(lines, 1)))])
+    from lungct.io.atomic import staged_folder
+    from lungct.io.manifest import write_manifest
+
+    with staged_folder(out, overwrite=overwrite, resume=resume) as staging:
+        data, tables = _run_all(_steps(staging, out, scale, **chosen))
+        write_manifest(staging, "demo", {"quick": quick, "seed": seed})
+    return Result(output=out / "report.html", data=data, tables=tables)
+
+
+def _run_all(steps: list[Step]) -> tuple[dict[str, Any], list[Table]]:
+    data: dict[str, Any] = {"seconds": {}}
+    tables: list[Table] = []
+    for number, step in enumerate(steps, 1):
+        if step.product.exists():
+            streams.say(f"[{number}/{len(steps)}] done before: lungct {step.line}")
+            continue
+        streams.say(f"[{number}/{len(steps)}] lungct {step.line}")
+        started = time.perf_counter()
+        result = step.run()
+        data["seconds"][step.line] = round(time.perf_counter() - started, 1)
+        if step.verb in ("evaluate", "segmentation-game"):
+            data[step.verb] = result.data
+            tables += result.tables
+    return data, tables
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of the chain: how it is typed, how it is called, what it leaves."""
+
+    verb: str
+    line: str
+    run: Callable[[], Result]
+    product: Path
+
+
+def _steps(folder: Path, shown: Path, scale: Scale, *, seed: int, device: str, threads: int) -> list[Step]:
+    """The chain in ``folder``; its command lines are shown as if typed for the folder ``shown``."""
+    torch_options = {"device": device, "threads": threads}
+    phantom = {"patients": scale.patients, "size": scale.size, "slices": scale.slices, "seed": seed, "workers": 2}
+    explain = {"max_images": scale.explained, "seed": seed, **torch_options}
+    plan: list[tuple[str, list[str], str, dict[str, Any]]] = [
+        ("phantom", ["dlcs"], "dlcs", phantom),
+        ("preprocess", ["dlcs", "out"], "out", {"spacing": "native", "workers": 2}),
+        ("select-slices", ["out", "slices"], "slices", {"seed": seed, "negatives": 4, "workers": 2}),
+        ("train", ["slices", "run"], "run", {"preset": "tiny", "epochs": scale.epochs, "seed": seed, **torch_options}),
+        ("predict", ["run", "slices/test.json", "detections.json"], "detections.json", torch_options),
+        ("evaluate", ["slices/test.json", "detections.json", "evaluation"], "evaluation", {"seed": seed}),
+        *(
+            ("explain", ["run", "slices/test.json", "heatmaps"], f"heatmaps/{method}", {"method": [method], **explain})
+            for method in METHODS
+        ),
+        ("segmentation-game", ["heatmaps", "slices/test.json", "game"], "game", {"seed": seed}),
+        ("report", ["", "report.html"], "report.html", {}),
+    ]
+    return [_step(folder, shown, *row) for row in plan]
+
+
+def _step(folder: Path, shown: Path, verb: str, names: list[str], product: str, chosen: dict[str, Any]) -> Step:
+    flags = [f"--{key.replace('_', '-')} {one}" for key, value in chosen.items() for one in _as_list(value)]
+    line = " ".join([verb, *(str(shown / name) for name in names), *flags])
+    arguments = [folder / name for name in names]
+    return Step(verb, line, lambda: app.verb_module(verb).run(*arguments, **chosen), folder / product)  # type: ignore[no-any-return]
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,99 @@
+"""Tell versions, devices, file formats, and what can be chosen for each option.
+
+Example: lungct info --json
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lungct import registry
+from lungct.cli.result import Result
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "SimpleITK",
+    "nibabel",
+    "isal",
+    "pycocotools",
+    "safetensors",
+    "matplotlib",
+)
+FORMATS = {
+    "volumes": "NIfTI (.nii, .nii.gz), MetaImage (.mhd, .mha), NRRD (.nrrd), DICOM series",
+    "nodules": "DLCS24 CSV",
+    "slices": "COCO JSON + NPZ",
+    "2D images": "JPEG or PNG + PASCAL-VOC XML",
+    "detections": "COCO results JSON, LUNA16 submission CSV",
+    "models": "safetensors",
+    "heatmaps": "NPZ + PNG",
+}
+
+
+def run() -> Result:
+    """Collect the facts; torch is imported here, for it alone knows the devices."""
+    facts: dict[str, Any] = {
+        "versions": _versions(),
+        "devices": _devices(),
+        "formats": FORMATS,
+        "choices": {
+            name: {key: entry if isinstance(entry, str) else entry.summary for key, entry in table.items()}
+            for name, table in _choices().items()
+        },
+    }
+    return Result(data=facts, text=_as_text(facts))
+
+
+def _choices() -> dict[str, dict[str, registry.Entry | str]]:
+    windows = {name: f"{low}..{high} HU" for name, (low, high) in registry.HU_WINDOWS.items()}
+    return {
+        "sources": dict(registry.SOURCES),
+        "selections": dict(registry.SELECTIONS),
+        "detectors": dict(registry.DETECTORS),
+        "backbones": dict(registry.BACKBONES),
+        "presets": dict(registry.PRESETS),
+        "HU windows": dict(windows),
+        "methods": dict(registry.METHODS),
+        "rules": dict(registry.RULES),
+    }
+
+
+def _versions() -> dict[str, str]:
+    import platform
+    from importlib import metadata
+
+    from lungct import __version__
+
+    found = {"lungct": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "missing"
+    return found
+
+
+def _devices() -> dict[str, str]:
+    import os
+
+    import torch
+
+    found = {"cpu": f"{os.cpu_count()} cores"}
+    for number in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(number)
+        found[f"cuda:{number}"] = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+    if torch.backends.mps.is_available():
+        found["mps"] = "Apple GPU"
+    return found
+
+
+def _as_text(facts: dict[str, Any]) -> str:
+    lines: list[str] = []
+    for title, table in (*((k, v) for k, v in facts.items() if k != "choices"), *facts["choices"].items()):
+        lines.append(f"{title}:")
+        width = max(len(str(key)) for key in table)
+        lines += [f"  {key:<{width}}  {value}" for key, value in table.items()]
+    return "\n".join(lines)

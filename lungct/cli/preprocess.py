@@ -1,0 +1,78 @@
+"""Bring scans of any known layout to one orientation, spacing and HU range, with their nodule boxes.
+
+Writes scans/<case>.nii.gz (int16 HU), nodules.csv (DLCS24 columns, LPS mm) and manifest.ndjson; a folder of 2D slices
+with PASCAL-VOC boxes becomes images/<image>.npz and slices.json. The layout is found by looking at the folder. A voxel
+keeps its place in the world: grids are aligned at their edges, so boxes need no change. Names of DICOM series and
+patients are replaced by pseudonyms, keyed by the environment variable LUNGCT_PSEUDONYM_KEY.
+
+Example: lungct preprocess dlcs/ out/ --spacing 0.703125,0.703125,1.25
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lungct.cli import options, streams
+from lungct.cli.result import Result
+from lungct.registry import HU_CLIP, SOURCES, SPACING_MM_XYZ, VOC_CORNERS
+
+GRID = "Volumes"
+FLAT = "2D slices"
+
+
+def run(
+    path: Annotated[Path, options.input_path("Folder of scans or slices, or one volume.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write.")] = Path("out"),
+    source: Annotated[
+        str | None, options.choice("--source", tuple(SOURCES), "Layout of the source; found by itself if left out.")
+    ] = None,
+    spacing: Annotated[
+        str, typer.Option("--spacing", metavar="X,Y,Z|native", help="Voxel spacing in mm.", rich_help_panel=GRID)
+    ] = ",".join(map(str, SPACING_MM_XYZ)),
+    hu_clip: Annotated[str, typer.Option("--hu-clip", metavar="LO,HI", help="Lowest and highest HU kept.")] = (
+        f"{HU_CLIP[0]},{HU_CLIP[1]}"
+    ),
+    window_2d: Annotated[
+        str,
+        typer.Option("--window-2d", metavar="LO,HI", help="HU of gray 0 and gray 255.", rich_help_panel=FLAT),
+    ] = "-1000,400",
+    pixel_spacing_2d: Annotated[
+        float | None,
+        typer.Option("--pixel-spacing-2d", help="Pixel spacing in mm, if known.", rich_help_panel=FLAT),
+    ] = None,
+    voc_corners: Annotated[
+        str,
+        options.choice(
+            "--voc-corners",
+            VOC_CORNERS,
+            "What box corners are: 0-based pixel centres, 1-based inclusive pixels, or edges.",
+            rich_help_panel=FLAT,
+        ),
+    ] = VOC_CORNERS[0],
+    workers: options.Workers = 0,
+    resume: options.Resume = False,
+    keep_going: options.KeepGoing = False,
+    overwrite: options.Overwrite = False,
+    dry_run: options.DryRun = False,
+) -> Result:
+    """Preprocess one source."""
+    from lungct.preprocessing.cases import Running
+    from lungct.preprocessing.preprocess import PreprocessOptions, plan_preprocess, preprocess
+    from lungct.preprocessing.scans import VolumeOptions
+    from lungct.sources.source import SourceOptions
+
+    wanted = PreprocessOptions(
+        source=source,
+        volume=VolumeOptions(options.spacing_of(spacing, "--spacing")),
+        hu_clip=options.range_of(hu_clip, "--hu-clip"),
+        reading=SourceOptions(options.range_of(window_2d, "--window-2d"), pixel_spacing_2d, voc_corners),
+    )
+    if dry_run:
+        return Result(data=plan_preprocess(path, out, wanted, overwrite=overwrite).facts())
+    with streams.progress() as progress:
+        running = Running(workers, keep_going, resume, overwrite, progress)
+        summary = preprocess(path, out, wanted, running)
+    return Result(output=out, data=summary.facts(), failed=summary.failed)

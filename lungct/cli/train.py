@@ -1,0 +1,152 @@
+"""Train a nodule detector on slices and keep the epoch that is best on the validation split.
+
+Writes model.safetensors (the best epoch), last.safetensors, state.pt for --resume, config.toml, metrics.ndjson and
+curves.png. Options without a value below come from the preset.
+
+Example: lungct train slices/ run/ --preset tiny --seed 1
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lungct import registry
+from lungct.cli import options, streams
+from lungct.cli.result import Result, Table
+
+MODEL = "Model"
+LEARNING = "Learning"
+
+
+def run(
+    slices: Annotated[Path, options.input_path("Folder of select-slices.")] = Path("slices"),
+    out: Annotated[Path, typer.Argument(metavar="[RUN]", help="Folder to write.")] = Path("run"),
+    preset: Annotated[str, options.choice("--preset", tuple(registry.PRESETS), "Settings to start from.")] = "default",
+    detector: Annotated[
+        str | None,
+        options.choice("--detector", tuple(registry.DETECTORS), "Kind of detector.", rich_help_panel=MODEL),
+    ] = None,
+    backbone: Annotated[
+        str | None,
+        options.choice("--backbone", tuple(registry.BACKBONES), "Feature network.", rich_help_panel=MODEL),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "--weights",
+            metavar="none|imagenet|FILE",
+            help="Backbone weights to start from; FILE is .npz or .safetensors with torchvision's names.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    norm: Annotated[
+        str | None,
+        options.choice("--norm", registry.NORMS, "Norm layers of a backbone from scratch.", rich_help_panel=MODEL),
+    ] = None,
+    anchors: Annotated[
+        str | None,
+        typer.Option(
+            "--anchors",
+            metavar="auto|SIDES",
+            help="Anchor sides, network px, a level each (6,12,24); auto fits them to the training boxes.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    magnify: Annotated[
+        float | None, typer.Option("--magnify", help="Network pixels per stored pixel.", rich_help_panel=MODEL)
+    ] = None,
+    hu_window: Annotated[
+        str | None,
+        options.choice("--hu-window", tuple(registry.HU_WINDOWS), "HU range shown to it.", rich_help_panel=MODEL),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the slices.", rich_help_panel=LEARNING)] = None,
+    batch: Annotated[int | None, typer.Option("--batch", help="Slices per step.", rich_help_panel=LEARNING)] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="Highest learning rate.", rich_help_panel=LEARNING)] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option("--weight-decay", help="Of AdamW, on weights alone.", rich_help_panel=LEARNING)
+    ] = None,
+    warmup: Annotated[
+        float | None,
+        typer.Option("--warmup", help="Share of the steps in which the rate rises.", rich_help_panel=LEARNING),
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        options.choice("--schedule", registry.SCHEDULES, "Rate after the warm-up.", rich_help_panel=LEARNING),
+    ] = None,
+    crop: Annotated[
+        int | None,
+        typer.Option("--crop", help="Side of random crops, network px; 0: whole slices.", rich_help_panel=LEARNING),
+    ] = None,
+    augment: Annotated[
+        bool | None,
+        typer.Option("--augment/--no-augment", help="Flips, scale and HU jitter.", rich_help_panel=LEARNING),
+    ] = None,
+    validate_every: Annotated[
+        int | None,
+        typer.Option("--validate-every", min=1, help="Epochs between validations.", rich_help_panel=LEARNING),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            "--patience", min=0, help="End after so many validations without a better one; 0: never.", rich_help_panel=LEARNING
+        ),
+    ] = None,
+    amp: Annotated[
+        str | None,
+        options.choice("--amp", registry.AMP, "Mixed precision.", rich_help_panel=options.EXECUTION),
+    ] = None,
+    channels_last: Annotated[
+        bool | None,
+        typer.Option(
+            "--channels-last/--channels-first", help="Memory order of activations.", rich_help_panel=options.EXECUTION
+        ),
+    ] = None,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    threads: options.Threads = 0,
+    workers: options.Workers = 0,
+    overwrite: options.Overwrite = False,
+    resume: options.Resume = False,
+    dry_run: options.DryRun = False,
+) -> Result:
+    """Train."""
+    from lungct.training.options import preset_options
+    from lungct.training.plan import plan
+    from lungct.training.train import Execution, train
+
+    given = {
+        "detector": detector,
+        "backbone": backbone,
+        "weights": weights,
+        "norm": norm,
+        "anchors": anchors,
+        "magnify": magnify,
+        "hu_window": hu_window,
+        "epochs": epochs,
+        "batch": batch,
+        "lr": lr,
+        "weight_decay": weight_decay,
+        "warmup": warmup,
+        "schedule": schedule,
+        "crop_px": crop,
+        "augment": augment,
+        "validate_every": validate_every,
+        "patience": patience,
+        "amp": amp,
+        "channels_last": channels_last,
+        "seed": seed,
+    }
+    wanted = preset_options(preset, given)
+    if dry_run:
+        planned = plan(slices, wanted)
+        return Result(data=planned, tables=[Table(("what", "value"), list(planned.items()), "Would train")])
+    execution = Execution(device=device, threads=threads, workers=workers)
+    with streams.progress() as progress:
+        summary = train(
+            slices, out, wanted, execution=execution, overwrite=overwrite, resume=resume, progress=progress
+        )
+    rows = list(summary.facts().items())
+    return Result(output=out, data=summary.facts(), tables=[Table(("what", "value"), rows, "Trained")])

@@ -1,0 +1,65 @@
+"""Nodules of the world -> the slices they span and their box on those slices."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from lungct.ct.geometry import half_extents_index
+from lungct.types import FloatArray, Grid, Nodule
+
+ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Where a nodule lies on an LPS-canonical grid.
+
+    Attributes:
+        nodule_id: of the nodule.
+        z_first, z_last: the slices whose centre plane cuts its box, both included, within the scan.
+        center_index: fractional voxel index (x, y, z), centres at whole numbers; may lie outside the scan.
+        half_index: half extents in voxels along x, y, z.
+        box_xyxy_px: its full in-plane box, pixel edges, clipped to the image.
+    """
+
+    nodule_id: str
+    z_first: int
+    z_last: int
+    center_index: tuple[float, float, float]
+    half_index: tuple[float, float, float]
+    box_xyxy_px: tuple[float, float, float, float]
+
+    def spans(self, z: int) -> bool:
+        """Whether slice ``z`` cuts the box."""
+        return self.z_first <= z <= self.z_last
+
+
+def footprint(nodule: Nodule, grid: Grid) -> Footprint | None:
+    """The footprint of a nodule, None where its box misses the scan.
+
+    A box thinner than the slice spacing that lies between two slice planes spans the one nearest to its centre.
+    """
+    center = grid.to_index(nodule.center_lps_mm)
+    half = half_extents_index(nodule.size_mm, grid)
+    first = math.ceil(center[2] - half[2] - ROUNDING)
+    last = math.floor(center[2] + half[2] + ROUNDING)
+    if first > last:
+        first = last = math.floor(center[2] + 0.5)
+    first, last = max(first, 0), min(last, grid.shape_zyx[0] - 1)
+    box = _clipped_box(center, half, grid)
+    if first > last or box[0] >= box[2] or box[1] >= box[3]:
+        return None
+    x, y, z = (float(value) for value in center)
+    half_x, half_y, half_z = (float(value) for value in half)
+    return Footprint(nodule.nodule_id, first, last, (x, y, z), (half_x, half_y, half_z), box)
+
+
+def _clipped_box(center: FloatArray, half: FloatArray, grid: Grid) -> tuple[float, float, float, float]:
+    """Pixel i has its centre at i + .5 in edge coordinates."""
+    size = np.asarray(grid.shape_zyx[:0:-1])
+    low = np.clip(center[:2] - half[:2] + 0.5, 0, size)
+    high = np.clip(center[:2] + half[:2] + 0.5, 0, size)
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])

@@ -1,0 +1,110 @@
+"""A split of slices as tensors for training: each item is drawn from (seed, epoch, index) alone, in any process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lungct.data.view import ViewOptions, draw_view, show_boxes, show_image
+from lungct.errors import InputError
+from lungct.io.coco import CocoImage, CocoTruth
+from lungct.io.npz import read_slice
+
+CACHE_BYTES = 2 * 2**30
+"""Decoded int16 slices kept in memory by one process; the rest is read again each epoch."""
+
+Sample = tuple[Tensor, dict[str, Tensor]]
+
+
+class SliceReader:
+    """Reads the slices of one split and keeps them while they fit.
+
+    Raises:
+        InputError: a slice that is missing, broken, or of another size than its record says, or of another number of
+            channels than the first one.
+    """
+
+    def __init__(self, truth: CocoTruth, *, cache_bytes: int = CACHE_BYTES) -> None:
+        self.truth = truth
+        self._kept: dict[str, NDArray[np.int16]] = {}
+        self._room_bytes = cache_bytes
+
+    def __call__(self, image: CocoImage) -> NDArray[np.int16]:
+        """(C, Y, X) int16 HU."""
+        found = self._kept.get(image.file_name)
+        if found is not None:
+            return found
+        path = self.truth.root / image.file_name
+        read = read_slice(path)
+        if read.shape[1:] != (image.height, image.width):
+            expected = f"{image.width} x {image.height}"
+            raise InputError.of(path, f"is {read.shape[2]} x {read.shape[1]} pixels, its record says {expected}")
+        if read.nbytes <= self._room_bytes:
+            self._kept[image.file_name] = read
+            self._room_bytes -= read.nbytes
+        return read
+
+
+class TrainingSlices(Dataset[Sample]):
+    """Random views of the slices of a split.
+
+    Item ``(epoch, index)`` is ``(image, target)``: image (C, h, w) float32 in 0..1, target as torchvision's detectors
+    want it: ``boxes`` (N, 4) float32 network pixels, ``labels`` (N,) int64 in 1..K; (0, 4) and (0,) without a nodule.
+    """
+
+    def __init__(self, truth: CocoTruth, view: ViewOptions, *, seed: int, in_channels: int) -> None:
+        self.truth, self.view, self.seed, self.in_channels = truth, view, seed, in_channels
+        self._read = SliceReader(truth)
+        label_of = {category: label for label, category in enumerate(sorted(truth.categories), 1)}
+        self._boxes, self._labels = [], []
+        for image in truth.images:
+            found = [one for one in truth.annotations_of[image.id] if not one.iscrowd and _has_area(one.box_xyxy_px)]
+            self._boxes.append(torch.tensor([one.box_xyxy_px for one in found], dtype=torch.float32).reshape(-1, 4))
+            self._labels.append(torch.tensor([label_of[one.category_id] for one in found], dtype=torch.int64))
+
+    def __len__(self) -> int:
+        return len(self.truth.images)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        epoch, index = key
+        image = self.truth.images[index]
+        image_hu = self._read(image)
+        if len(image_hu) != self.in_channels:
+            path = self.truth.root / image.file_name
+            raise InputError.of(path, f"has {len(image_hu)} channels, the first slice has {self.in_channels}")
+        random = np.random.default_rng((self.seed, epoch, index))
+        boxes, labels = self._boxes[index], self._labels[index]
+        view = draw_view(random, (image.height, image.width), boxes, self.view)
+        boxes, labels = show_boxes(boxes, labels, view)
+        shown = show_image(torch.from_numpy(image_hu), view, self.view.hu_window)
+        return shown, {"boxes": boxes, "labels": labels}
+
+
+    def __getitems__(self, keys: list[tuple[int, int]]) -> list[Sample] | InputError:
+        """A batch; a slice that cannot be read comes back as its error, for a worker process would blur the message."""
+        try:
+            return [self[key] for key in keys]
+        except InputError as problem:
+            return problem
+
+
+def _has_area(box: tuple[float, float, float, float]) -> bool:
+    return box[2] > box[0] and box[3] > box[1]
+
+
+def collate(samples: list[Sample] | InputError) -> tuple[list[Tensor], list[dict[str, Tensor]]] | InputError:
+    """Images stay a list, for they may differ in size; an error passes."""
+    if isinstance(samples, InputError):
+        return samples
+    images, targets = zip(*samples, strict=True)
+    return list(images), list(targets)
+
+
+def first_slice(truth: CocoTruth) -> NDArray[Any]:
+    """(C, Y, X) int16 HU of the split's first image."""
+    return SliceReader(truth)(truth.images[0])

@@ -1,0 +1,167 @@
+"""From stored HU slices to network pixels: window, crop, magnify, flip and jitter, with boxes carried along exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+NODULE_SHARE = 0.75
+"""Share of crops that are taken around a nodule, where the slice has one."""
+KEPT_AREA = 0.3
+"""A box stays in a crop when at least this share of its area does."""
+
+
+@dataclass(frozen=True)
+class ViewOptions:
+    """How slices are shown to a network while it learns.
+
+    Attributes:
+        hu_window: HU that become 0 and 1.
+        magnify: network pixels per stored pixel.
+        crop_px: side of a training crop in network pixels; 0 shows whole slices.
+        augment: flips, scale and HU jitter.
+        scale: smallest and largest random factor on top of ``magnify``.
+        contrast: largest relative change of the windowed range.
+        brightness: largest shift, in units of the windowed range.
+    """
+
+    hu_window: tuple[float, float]
+    magnify: float = 1.0
+    crop_px: int = 0
+    augment: bool = True
+    scale: tuple[float, float] = (0.8, 1.25)
+    contrast: float = 0.15
+    brightness: float = 0.08
+
+
+@dataclass(frozen=True)
+class View:
+    """One window on a stored slice and how it is shown; boxes go through :meth:`to_network` and back.
+
+    Attributes:
+        corner_xy_px: left upper corner of the window, whole stored pixels.
+        window_xy_px: its extent, whole stored pixels.
+        factor: network pixels per stored pixel.
+        size_xy: extent shown, network pixels; at most ``window_xy_px * factor``.
+        flip_x, flip_y: mirrored left to right, top to bottom.
+        gain, offset: jitter of the windowed values, ``0.5 + gain * (v - 0.5) + offset``.
+    """
+
+    corner_xy_px: tuple[int, int]
+    window_xy_px: tuple[int, int]
+    factor: float
+    size_xy: tuple[int, int]
+    flip_x: bool = False
+    flip_y: bool = False
+    gain: float = 1.0
+    offset: float = 0.0
+
+    def to_network(self, boxes_xyxy_px: Tensor) -> Tensor:
+        """(N, 4) boxes of the stored slice to network pixels; not clipped."""
+        corner = boxes_xyxy_px.new_tensor(self.corner_xy_px * 2)
+        return self._flipped((boxes_xyxy_px - corner) * self.factor)
+
+    def to_stored(self, boxes_xyxy_px: Tensor) -> Tensor:
+        """(N, 4) boxes in network pixels back to the stored slice: the inverse of :meth:`to_network`."""
+        corner = boxes_xyxy_px.new_tensor(self.corner_xy_px * 2)
+        return self._flipped(boxes_xyxy_px) / self.factor + corner
+
+    def _flipped(self, boxes: Tensor) -> Tensor:
+        x1, y1, x2, y2 = boxes.unbind(-1)
+        width, height = self.size_xy
+        if self.flip_x:
+            x1, x2 = width - x2, width - x1
+        if self.flip_y:
+            y1, y2 = height - y2, height - y1
+        return torch.stack((x1, y1, x2, y2), -1)
+
+
+def to_unit(image_hu: Tensor, hu_window: tuple[float, float]) -> Tensor:
+    """(C, Y, X) HU of any dtype to float32 in 0..1 over the window, clipped."""
+    low, high = hu_window
+    return ((image_hu.float() - low) / (high - low)).clamp_(0, 1)
+
+
+def magnified(image: Tensor, factor: float) -> Tensor:
+    """(C, Y, X) float to (C, floor(Y f), floor(X f)), bilinear; edges of pixels map exactly by ``factor``."""
+    if factor == 1:
+        return image
+    return F.interpolate(
+        image[None], scale_factor=factor, mode="bilinear", align_corners=False, antialias=factor < 1
+    )[0]
+
+
+def draw_view(
+    random: np.random.Generator, shape_yx: tuple[int, int], boxes_xyxy_px: Tensor, options: ViewOptions
+) -> View:
+    """A random view of a slice: around one of its boxes, or anywhere."""
+    jitter = options.augment
+    low, high = np.log(options.scale)
+    factor = options.magnify * (float(np.exp(random.uniform(low, high))) if jitter else 1.0)
+    size_xy = (shape_yx[1], shape_yx[0])
+    flip_x, flip_y = random.random(2) < 0.5
+    gain = 1 + options.contrast * random.uniform(-1, 1)
+    offset = options.brightness * random.uniform(-1, 1)
+    center = _center(random, size_xy, boxes_xyxy_px, options.crop_px / factor)
+    sides = [min(size, int(np.ceil(options.crop_px / factor))) if options.crop_px else size for size in size_xy]
+    corner = [int(np.clip(round(c - s / 2), 0, n - s)) for c, s, n in zip(center, sides, size_xy, strict=True)]
+    shown = [int(side * factor) for side in sides]
+    if options.crop_px:
+        shown = [min(one, options.crop_px) for one in shown]
+    return View(
+        (corner[0], corner[1]),
+        (sides[0], sides[1]),
+        factor,
+        (shown[0], shown[1]),
+        flip_x=jitter and bool(flip_x),
+        flip_y=jitter and bool(flip_y),
+        gain=float(gain) if jitter else 1.0,
+        offset=float(offset) if jitter else 0.0,
+    )
+
+
+def _center(
+    random: np.random.Generator, size_xy: tuple[int, int], boxes: Tensor, side_px: float
+) -> tuple[float, float]:
+    """Where the crop is centred: off a nodule by up to 40 % of its side, so that nodules are seen everywhere in it."""
+    chosen, shift, anywhere = random.random(), random.uniform(-0.4, 0.4, 2) * side_px, random.random(2)
+    if len(boxes) and chosen < NODULE_SHARE:
+        x1, y1, x2, y2 = boxes[int(random.integers(len(boxes)))].tolist()
+        return (x1 + x2) / 2 + shift[0], (y1 + y2) / 2 + shift[1]
+    return anywhere[0] * size_xy[0], anywhere[1] * size_xy[1]
+
+
+def show_image(image_hu: Tensor, view: View, hu_window: tuple[float, float]) -> Tensor:
+    """(C, Y, X) HU to the (C, h, w) float32 in 0..1 that the view shows."""
+    (x, y), (width, height) = view.corner_xy_px, view.window_xy_px
+    image = to_unit(image_hu[:, y : y + height, x : x + width], hu_window)
+    if view.gain != 1 or view.offset:
+        image = (0.5 + view.gain * (image - 0.5) + view.offset).clamp_(0, 1)
+    image = magnified(image, view.factor)[:, : view.size_xy[1], : view.size_xy[0]]
+    flips = [axis for axis, flip in ((1, view.flip_y), (2, view.flip_x)) if flip]
+    return image.flip(flips) if flips else image.contiguous()
+
+
+def show_boxes(boxes_xyxy_px: Tensor, labels: Tensor, view: View) -> tuple[Tensor, Tensor]:
+    """Boxes (N, 4) and labels (N,) that are left in a view, clipped to it, network pixels; (0, 4) where none is."""
+    boxes = view.to_network(boxes_xyxy_px)
+    width, height = view.size_xy
+    clipped = torch.stack(
+        (
+            boxes[:, 0].clamp(0, width),
+            boxes[:, 1].clamp(0, height),
+            boxes[:, 2].clamp(0, width),
+            boxes[:, 3].clamp(0, height),
+        ),
+        -1,
+    )
+    kept = _area(clipped) >= KEPT_AREA * _area(boxes).clamp(min=1e-6)
+    return clipped[kept], labels[kept]
+
+
+def _area(boxes: Tensor) -> Tensor:
+    return (boxes[:, 2] - boxes[:, 0]).clamp(min=0) * (boxes[:, 3] - boxes[:, 1]).clamp(min=0)

@@ -1,0 +1,125 @@
+"""Runs a detector over slices and gives its boxes in stored-slice pixels."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lungct.data.dataset import SliceReader
+from lungct.io.coco import CocoTruth
+from lungct.models.detector import LoadedModel, score_threshold as letting_through
+from lungct.models.device import amp_dtype, autocast
+from lungct.models.preprocess import check_serves, to_input
+from lungct.types import Detections, Progress, no_progress
+
+BLOCK = 16
+"""Batches that are read before slices of one size are put together; bounds the memory, whatever the split's size."""
+
+
+def detect_slices(
+    model: LoadedModel,
+    truth: CocoTruth,
+    *,
+    batch: int = 4,
+    score_threshold: float | None = None,
+    device: str | torch.device | None = None,
+    progress: Progress = no_progress,
+    amp: str = "auto",
+    override: bool = False,
+) -> Iterator[Detections]:
+    """Detections of every image of a split, in its order.
+
+    Args:
+        score_threshold: lowest score reported; the card's where None.
+        device: moves the detector there first; stays where it is when None.
+        override: take slices whose spacing or HU range differs from the training's.
+
+    Raises:
+        InputError: a slice that cannot be read, or that the model was not made for.
+    """
+    read = SliceReader(truth, cache_bytes=0)
+    images = truth.images
+    for start in range(0, len(images), BLOCK * batch):
+        block = images[start : start + BLOCK * batch]
+        for image in block:
+            if not override:
+                check_serves(image.lungct, model.card, name=image.file_name)
+        stacks = [read(image) for image in block]
+        names = [image.file_name for image in block]
+        yield from detect_arrays(
+            model,
+            stacks,
+            ids=[image.id for image in block],
+            names=names,
+            batch=batch,
+            score_threshold=score_threshold,
+            device=device,
+            amp=amp,
+        )
+        progress("slices", start + len(block), len(images))
+
+
+def detect_arrays(
+    model: LoadedModel,
+    images: Sequence[NDArray[np.int16]],
+    *,
+    ids: Sequence[int | str] | None = None,
+    names: Sequence[str] | None = None,
+    batch: int = 4,
+    score_threshold: float | None = None,
+    device: str | torch.device | None = None,
+    amp: str = "auto",
+) -> list[Detections]:
+    """Detections of (C, Y, X) int16 HU slices, in their order; ``ids`` default to 0, 1, ...
+
+    Slices of one size share a batch, so what is found in a slice does not depend on its neighbours in the list.
+
+    Raises:
+        InputError: a slice with another number of channels than the model takes.
+    """
+    if device is not None:
+        model.detector.to(device)
+    threshold = model.card.score_threshold if score_threshold is None else score_threshold
+    same_size: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for index, image in enumerate(images):
+        same_size[image.shape].append(index)
+    names = names or [f"slice {index}" for index in range(len(images))]
+    found: list[Detections | None] = [None] * len(images)
+    model.detector.eval()
+    with letting_through(model.detector, threshold):
+        for indices in same_size.values():
+            for start in range(0, len(indices), batch):
+                chosen = indices[start : start + batch]
+                inputs = [to_input(images[index], model.card, name=names[index]) for index in chosen]
+                for index, output in zip(chosen, _forward(model, inputs, amp), strict=True):
+                    image_id = ids[index] if ids is not None else index
+                    found[index] = _to_stored(output, model, image_id, images[index].shape[1:])
+    return [one for one in found if one is not None]
+
+
+def _forward(model: LoadedModel, inputs: list[Tensor], amp: str) -> list[dict[str, Tensor]]:
+    device = model.device
+    with torch.inference_mode(), autocast(device, amp_dtype(amp, device)):
+        outputs: list[dict[str, Tensor]] = model.detector([one.to(device) for one in inputs])
+    return outputs
+
+
+def _to_stored(
+    output: dict[str, Tensor], model: LoadedModel, image_id: int | str, shape_yx: tuple[int, ...]
+) -> Detections:
+    boxes: NDArray[Any] = output["boxes"].float().cpu().numpy() / np.float32(model.card.magnify)
+    boxes[:, 0::2] = boxes[:, 0::2].clip(0, shape_yx[1])
+    boxes[:, 1::2] = boxes[:, 1::2].clip(0, shape_yx[0])
+    scores = output["scores"].float().cpu().numpy()
+    labels_k = output["labels"].cpu().numpy()
+    boxes, scores, labels_k = (one[labels_k > 0] for one in (boxes, scores, labels_k))  # RetinaNet may answer 0
+    categories = np.asarray(model.card.category_ids, dtype=np.int64)
+    labels = categories[labels_k - 1]
+    order = np.argsort(-scores, kind="stable")
+    return Detections(image_id, boxes[order], scores[order], labels[order])

@@ -1,0 +1,281 @@
+"""Run a trained detector on slices (a COCO file) or on whole scans, whose slice detections become 3D nodules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungct.errors import InputError, LungctError, OutputExists
+from lungct.inference.link import FoundNodule, LinkOptions, link, write_found
+from lungct.io import atomic
+from lungct.io.coco import CocoTruth, read_truth, write_detections
+from lungct.io.manifest import sha256_of, write_manifest
+from lungct.registry import HU_CLIP
+from lungct.types import Detections, Progress, Scan, Volume, no_progress
+
+if TYPE_CHECKING:  # torch takes seconds to import, and a dry run needs none
+    from lungct.models.card import ModelCard
+    from lungct.models.detector import LoadedModel
+
+SLICES_OUT = Path("detections.json")
+SCANS_OUT = Path("nodules")
+RECORD_SCHEMA = "lungct.found/1"
+SAME_SPACING = 1e-4
+CHUNK = 8
+"""Batches of slice stacks that are cut from a volume at once; bounds the memory beside the volume."""
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """How a detector is run.
+
+    Attributes:
+        batch: slices per network pass.
+        score_threshold: lowest score that is reported.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        threads: CPU threads; 0 leaves the library's choice.
+        override_checks: run on slices that differ from the training's in spacing or HU range.
+        link: how slice detections of a scan become nodules.
+        keep_going: leave out scans that cannot be read.
+    """
+
+    batch: int = 4
+    score_threshold: float = 0.05
+    device: str = "auto"
+    threads: int = 0
+    override_checks: bool = False
+    link: LinkOptions = field(default_factory=LinkOptions)
+    keep_going: bool = False
+
+
+@dataclass(frozen=True)
+class PredictSummary:
+    """What was run and found; ``nodules`` is None where slices alone were given."""
+
+    output: Path
+    images: int
+    detections: int = 0
+    scans: int | None = None
+    nodules: int | None = None
+    failed: tuple[str, ...] = ()
+
+    def facts(self) -> dict[str, Any]:
+        """JSON-ready: what applies, without path and failures."""
+        known = {"images": self.images, "detections": self.detections, "scans": self.scans, "nodules": self.nodules}
+        return {name: value for name, value in known.items() if value is not None}
+
+
+def is_slices(path: Path) -> bool:
+    """Whether the input is a COCO file, by its name; anything else is a scan or a folder of scans."""
+    return path.suffix.lower() == ".json"
+
+
+def plan_predict(run: Path, source: Path, out: Path | None, *, overwrite: bool = False) -> PredictSummary:
+    """What :func:`predict` would run on; loads no network and writes nothing.
+
+    Raises:
+        InputError: the input or the run is not what it must be.
+        OutputExists: the output must not be written.
+    """
+    if not run.exists():
+        raise InputError.of(run, "no such run folder", "lungct train makes one")
+    out = _checked_out(source, out, overwrite=overwrite)
+    if is_slices(source):
+        return PredictSummary(out, images=len(read_truth(source).images))
+    return PredictSummary(out, images=0, scans=len(_scans(source)))
+
+
+def predict(
+    run: Path,
+    source: Path,
+    out: Path | None = None,
+    options: PredictOptions | None = None,
+    *,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> PredictSummary:
+    """Detect on every slice of a COCO file, or on every slice of every scan, and write what is found.
+
+    Raises:
+        InputError: the input or the run is not what it must be, or they do not fit each other.
+        OutputExists: the output must not be written.
+    """
+    options = options or PredictOptions()
+    out = _checked_out(source, out, overwrite=overwrite)
+    given = read_truth(source) if is_slices(source) else _scans(source)
+
+    from lungct.models.device import use_threads
+    from lungct.models.load import load_model
+
+    use_threads(options.threads)
+    model = load_model(run, options.device)
+    if isinstance(given, CocoTruth):
+        return _predict_slices(model, given, out, options, progress)
+    return _Scanning(model, run, options, progress).predict(given, out, overwrite=overwrite)
+
+
+def _checked_out(source: Path, out: Path | None, *, overwrite: bool) -> Path:
+    """The output's place, after the check that it may be written."""
+    if not source.exists():
+        raise InputError.of(source, "no such file or folder")
+    if not is_slices(source):
+        out = out or SCANS_OUT
+        atomic.check_replaceable(out, overwrite=overwrite)
+        return out
+    out = out or SLICES_OUT
+    if out.is_dir():
+        raise OutputExists(
+            f"{out} is a folder, and a file is to be written", f"name a file, such as {out / SLICES_OUT}"
+        )
+    if out.exists() and not overwrite:
+        raise OutputExists(f"{out} exists", "add --overwrite to replace it")
+    return out
+
+
+def _scans(source: Path) -> Sequence[Scan]:
+    from lungct.sources.source import read_source
+
+    contents = read_source(source)
+    if contents.images:
+        hint = "run 'lungct preprocess' and 'lungct select-slices', and give the COCO file"
+        raise InputError.of(source, "holds single 2D images, not scans", hint)
+    return contents.scans
+
+
+def _predict_slices(
+    model: LoadedModel, truth: CocoTruth, out: Path, options: PredictOptions, progress: Progress
+) -> PredictSummary:
+    from lungct.inference.detect import detect_slices
+
+    found = detect_slices(
+        model,
+        truth,
+        batch=options.batch,
+        score_threshold=options.score_threshold,
+        override=options.override_checks,
+        progress=progress,
+    )
+    kept = list(found)
+    write_detections(out, kept)
+    return PredictSummary(out, images=len(kept), detections=sum(map(len, kept)))
+
+
+@dataclass(frozen=True)
+class _Scanning:
+    model: LoadedModel
+    run: Path
+    options: PredictOptions
+    progress: Progress
+
+    def predict(self, scans: Sequence[Scan], out: Path, *, overwrite: bool) -> PredictSummary:
+        kept: list[Detections] = []
+        nodules: list[FoundNodule] = []
+        records: list[dict[str, Any]] = []
+        failed: list[str] = []
+        with atomic.staged_folder(out, overwrite=overwrite) as folder:
+            for done, scan in enumerate(scans):
+                self.progress("scans", done, len(scans))
+                try:
+                    volume = at_model_grid(scan.load(), self.model.card, scan.case_id, self.options.override_checks)
+                except LungctError as problem:
+                    if not self.options.keep_going:
+                        raise
+                    failed.append(f"{scan.case_id}: {problem}")
+                    continue
+                found = self._detect(volume, scan.case_id)
+                linked = link(found, volume.grid, self.options.link, case_id=scan.case_id)
+                kept += found.values()
+                nodules += linked
+                records.append(_record(scan, volume, found, linked))
+            self.progress("scans", len(scans), len(scans))
+            if not records:
+                raise InputError(f"every scan failed; the first: {failed[0]}")
+            write_detections(folder / SLICES_OUT, kept)
+            write_found(folder / "nodules.csv", nodules)
+            write_manifest(folder, "predict", self._stated(), records)
+        images = sum(record["slices"] for record in records)
+        return PredictSummary(
+            out, images, sum(map(len, kept)), scans=len(records), nodules=len(nodules), failed=tuple(failed)
+        )
+
+    def _detect(self, volume: Volume, case_id: str) -> dict[int, Detections]:
+        from lungct.inference.detect import detect_arrays
+
+        found: dict[int, Detections] = {}
+        for indices, stacks in slice_stacks(volume.hu, self.model.card.in_channels, CHUNK * self.options.batch):
+            marks = detect_arrays(
+                self.model,
+                stacks,
+                ids=[f"{case_id}/{z:04d}" for z in indices],
+                batch=self.options.batch,
+                score_threshold=self.options.score_threshold,
+            )
+            found.update({z: mark for z, mark in zip(indices, marks, strict=True) if len(mark)})
+            self.progress(f"slices of {case_id}", indices[-1] + 1, len(volume.hu))
+        return found
+
+    def _stated(self) -> dict[str, Any]:
+        """What decides the output; not where or how fast it was computed."""
+        weights = self.run / "model.safetensors" if self.run.is_dir() else self.run
+        return {
+            "model_sha256": sha256_of(weights),
+            "score_threshold": self.options.score_threshold,
+            "override_checks": self.options.override_checks,
+            "link": asdict(self.options.link),
+        }
+
+
+def _record(scan: Scan, volume: Volume, found: dict[int, Detections], linked: Sequence[FoundNodule]) -> dict[str, Any]:
+    grid = volume.grid
+    return {
+        "schema": RECORD_SCHEMA,
+        "case_id": scan.case_id,
+        "patient_id": scan.patient_id,
+        "spacing_mm": list(grid.spacing_mm_zyx[::-1]),
+        "origin_mm": list(grid.origin_lps_mm),
+        "direction": list(grid.direction),
+        "slices": len(volume.hu),
+        "detections": sum(map(len, found.values())),
+        "nodules": len(linked),
+    }
+
+
+def at_model_grid(volume: Volume, card: ModelCard, name: str, override: bool = False) -> Volume:
+    """A scan as the model was trained on: index axes towards left, posterior, superior; its spacing and HU range.
+
+    A scan that has the spacing already is not interpolated again.
+
+    Raises:
+        InputError: the model does not know its spacing, and ``override`` (keep the scan's own) is false.
+    """
+    from lungct.ct.geometry import to_canonical
+    from lungct.ct.resample import resample
+
+    if card.spacing_mm is None and not override:
+        hint = "add --override-checks to run it at the scan's own spacing"
+        raise InputError.of(
+            name, "the model was trained on slices of unknown spacing, so a scan cannot be fitted", hint
+        )
+    canonical = to_canonical(volume)
+    low, high = card.hu_clip or (min(HU_CLIP[0], card.hu_window[0]), max(HU_CLIP[1], card.hu_window[1]))
+    hu_clip = (math.floor(low), math.ceil(high))
+    wanted = None if card.spacing_mm is None else card.spacing_mm[::-1]
+    if wanted is not None and np.allclose(wanted, canonical.grid.spacing_mm_zyx, rtol=SAME_SPACING, atol=0):
+        wanted = None
+    return resample(canonical, wanted, hu_clip)
+
+
+def slice_stacks(
+    volume_hu: NDArray[np.int16], channels: int, count: int
+) -> Iterator[tuple[list[int], list[NDArray[np.int16]]]]:
+    """Up to ``count`` z indices at a time and their (C, Y, X) stacks; beyond an end its own slice is repeated."""
+    offsets = np.arange(channels) - (channels - 1) // 2
+    for start in range(0, len(volume_hu), count):
+        indices = list(range(start, min(start + count, len(volume_hu))))
+        yield indices, [volume_hu[np.clip(z + offsets, 0, len(volume_hu) - 1)] for z in indices]

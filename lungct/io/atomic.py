@@ -1,0 +1,155 @@
+"""Outputs that are complete or absent: files by temp sibling + fsync + rename, folders staged beside their place.
+
+A folder that a stage writes grows at ``.<name>.partial`` next to its final place and is renamed there when everything
+is in it, so a killed run leaves nothing under the final name. The partial folder stays for ``--resume``; without it the
+next run starts clean. A lock inside keeps two processes from writing one output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from lungct.errors import OutputExists
+
+MANIFEST = "manifest.ndjson"
+LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path, *, overwrite: bool = True, durable: bool = True) -> Iterator[IO[bytes]]:
+    """A binary file that appears under ``path`` when the block ends well, and not at all otherwise.
+
+    ``durable=False`` leaves out the fsync, for files inside a staged folder, which is synced as a whole.
+
+    Raises:
+        OutputExists: ``path`` is there and ``overwrite`` is false.
+    """
+    if path.exists() and not overwrite:
+        raise OutputExists(f"{path} exists", "add --overwrite to replace it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.partial")
+    with _locked(temporary, path) as stream:
+        try:
+            yield stream
+            stream.flush()
+            if durable:
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def _locked(temporary: Path, path: Path) -> Iterator[IO[bytes]]:
+    """An empty file under a fixed name, so that a rerun reuses what a killed run left; held by one process at a time."""
+    with open(temporary, "ab") as stream:
+        _take(stream, path)
+        # Another process may have renamed the file away between our opening and our locking of it.
+        if not temporary.exists() or not os.path.samestat(os.fstat(stream.fileno()), temporary.stat()):
+            raise OutputExists(f"another process is writing {path}", "wait for it, or name another output")
+        stream.truncate(0)
+        yield stream
+
+
+def write_bytes(path: Path, data: bytes, *, overwrite: bool = True, durable: bool = True) -> None:
+    """Write ``data`` to ``path`` through :func:`atomic_file`."""
+    with atomic_file(path, overwrite=overwrite, durable=durable) as stream:
+        stream.write(data)
+
+
+def write_json(path: Path, document: Any, *, overwrite: bool = True, indent: int | None = None) -> None:
+    """Write a JSON document, UTF-8, with no NaN in it (other tools cannot read one)."""
+    text = json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, (text + "\n").encode(), overwrite=overwrite)
+
+
+@contextlib.contextmanager
+def staged_folder(path: Path, *, overwrite: bool = False, resume: bool = False) -> Iterator[Path]:
+    """A folder to write into that becomes ``path`` when the block ends well.
+
+    Yields the staging folder ``.<name>.partial``. With ``resume`` what an interrupted run left in it stays; a stage
+    that offers ``--resume`` finds its own finished files there. On an error the partial folder stays too, for a later
+    resume.
+
+    Raises:
+        OutputExists: ``path`` holds something and ``overwrite`` is false, or it is not a folder that lungct made, or
+            another process is writing it.
+    """
+    path = Path(os.path.abspath(path))
+    check_replaceable(path, overwrite=overwrite)
+    staging = path.with_name(f".{path.name}.partial")
+    staging.mkdir(parents=True, exist_ok=True)
+    lock = open(staging / LOCK, "w")  # noqa: SIM115 - held until the folder is in its place
+    try:
+        _take(lock, path)
+        if not resume:
+            _empty(staging)
+        yield staging
+        _commit(staging, path)
+    finally:
+        lock.close()
+
+
+def check_replaceable(path: Path, *, overwrite: bool) -> None:
+    """Refuse, before any work is done, an output that must not be written.
+
+    Raises:
+        OutputExists: see :func:`staged_folder`.
+    """
+    if not os.path.lexists(path):
+        return
+    if not path.is_dir():
+        raise OutputExists(f"{path} is a file, and a folder is to be written", "name another output")
+    if not any(path.iterdir()):
+        return
+    if not overwrite:
+        raise OutputExists(f"{path} exists and is not empty", "add --overwrite to replace it, or name another output")
+    if not (path / MANIFEST).is_file():
+        raise OutputExists(f"{path} was not made by lungct (no {MANIFEST})", "it is not replaced; name another output")
+
+
+def _take(lock: IO[Any], path: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise OutputExists(f"another process is writing {path}", "wait for it, or name another output") from None
+
+
+def _empty(folder: Path) -> None:
+    for entry in folder.iterdir():
+        if entry.name == LOCK:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _commit(staging: Path, path: Path) -> None:
+    for folder, _, names in os.walk(staging):
+        for name in names:
+            _sync(os.path.join(folder, name))
+        _sync(folder)
+    (staging / LOCK).unlink(missing_ok=True)
+    old = path.with_name(f".{path.name}.old-{os.getpid()}")
+    if path.exists() and any(path.iterdir()):
+        os.replace(path, old)
+    os.replace(staging, path)
+    _sync(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(name: str | Path) -> None:
+    descriptor = os.open(name, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,269 @@
+"""COCO truth and results files <-> types; extra facts travel in keys that strict readers ignore.
+
+Boxes are ``[x, y, w, h]`` in pixel edges on disk and ``xyxy`` in memory. Image ids may be integers or strings, as other
+people's files have them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lungct.errors import InputError
+from lungct.io import atomic
+from lungct.types import Detections, FloatArray
+
+SCHEMA = "lungct.slices/1"
+
+
+@dataclass(frozen=True)
+class CocoImage:
+    """One slice image; ``lungct`` holds our flat facts (case_id, patient_id, z_index, z_mm, spacing_mm, ...)."""
+
+    id: int | str
+    file_name: str
+    width: int
+    height: int
+    lungct: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def patient_id(self) -> str:
+        """What statistics are clustered by; the image itself where the file does not say."""
+        return str(self.lungct.get("patient_id", self.id))
+
+    @property
+    def case_id(self) -> str:
+        """The scan the slice is of; the image itself where the file does not say."""
+        return str(self.lungct.get("case_id", self.id))
+
+    @property
+    def spacing_mm_xy(self) -> tuple[float, float] | None:
+        """In-plane pixel spacing, None where the file does not say."""
+        spacing = self.lungct.get("spacing_mm")
+        return (float(spacing[0]), float(spacing[1])) if spacing else None
+
+
+@dataclass(frozen=True)
+class CocoAnnotation:
+    """One true box; ``box_xyxy_px`` in pixel edges."""
+
+    id: int | str
+    image_id: int | str
+    category_id: int
+    box_xyxy_px: tuple[float, float, float, float]
+    iscrowd: int = 0
+    area: float | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def area_px(self) -> float:
+        """The file's own area where it has one, else the box's."""
+        x1, y1, x2, y2 = self.box_xyxy_px
+        return self.area if self.area is not None else (x2 - x1) * (y2 - y1)
+
+
+@dataclass(frozen=True)
+class CocoTruth:
+    """One split: categories (id -> name), images, annotations, and the folder that ``file_name`` is relative to."""
+
+    categories: Mapping[int, str]
+    images: Sequence[CocoImage]
+    annotations: Sequence[CocoAnnotation]
+    root: Path = Path()
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def annotations_of(self) -> Mapping[int | str, list[CocoAnnotation]]:
+        """Image id -> its annotations; an empty list for an image without any."""
+        found: dict[int | str, list[CocoAnnotation]] = {image.id: [] for image in self.images}
+        for annotation in self.annotations:
+            found[annotation.image_id].append(annotation)
+        return found
+
+    def boxes_of(self, image_id: int | str) -> FloatArray:
+        """(N, 4) float64 true boxes of an image, xyxy px; (0, 4) where it has none."""
+        boxes = [annotation.box_xyxy_px for annotation in self.annotations_of[image_id]]
+        return np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+
+
+def read_truth(path: Path) -> CocoTruth:
+    """Read a COCO ground truth, ours or anybody's.
+
+    Raises:
+        InputError: not JSON, not COCO, an annotation of an unknown image or category, a repeated id, a broken box.
+    """
+    document = _read_json(path)
+    if not isinstance(document, dict) or "images" not in document:
+        raise InputError.of(path, "not a COCO ground truth (an object with images, annotations, categories)")
+    try:
+        truth = _truth_of(document, path.parent)
+    except (KeyError, TypeError, ValueError) as problem:
+        raise InputError.of(path, f"broken COCO record ({type(problem).__name__}: {problem})") from None
+    _check(truth, path)
+    return truth
+
+
+def _truth_of(document: dict[str, Any], root: Path) -> CocoTruth:
+    images = [
+        CocoImage(row["id"], str(row["file_name"]), int(row["width"]), int(row["height"]), row.get("lungct", {}))
+        for row in document["images"]
+    ]
+    annotations = [
+        CocoAnnotation(
+            row.get("id", number),
+            row["image_id"],
+            int(row["category_id"]),
+            _xyxy(row["bbox"]),
+            int(row.get("iscrowd", 0)),
+            None if row.get("area") is None else float(row["area"]),
+            row.get("attributes", {}),
+        )
+        for number, row in enumerate(document.get("annotations", []), 1)
+    ]
+    categories = {int(row["id"]): str(row["name"]) for row in document.get("categories", [])}
+    return CocoTruth(categories, images, annotations, root, document.get("info", {}))
+
+
+def _xyxy(bbox: Sequence[float]) -> tuple[float, float, float, float]:
+    x, y, width, height = (float(value) for value in bbox)
+    if not all(map(math.isfinite, (x, y, width, height))) or width < 0 or height < 0:
+        raise ValueError(f"bbox {list(bbox)} is not [x, y, w, h] with w, h >= 0")
+    return x, y, x + width, y + height
+
+
+def _check(truth: CocoTruth, path: Path) -> None:
+    ids = {image.id for image in truth.images}
+    if len(ids) != len(truth.images):
+        raise InputError.of(path, "two images share an id")
+    for annotation in truth.annotations:
+        if annotation.image_id not in ids:
+            raise InputError.of(path, f"annotation {annotation.id} is of an unknown image {annotation.image_id!r}")
+        if annotation.category_id not in truth.categories:
+            raise InputError.of(path, f"annotation {annotation.id} has an unknown category {annotation.category_id}")
+
+
+def write_truth(path: Path, truth: CocoTruth) -> None:
+    """Write a split as COCO, every field that a strict reader asks for in it; deterministic bytes."""
+    document = {
+        "info": {"description": "lungct slices", "version": "1", "schema": SCHEMA, **truth.info},
+        "licenses": [],
+        "categories": [
+            {"id": identifier, "name": name, "supercategory": "lesion"} for identifier, name in truth.categories.items()
+        ],
+        "images": [
+            {"id": i.id, "file_name": i.file_name, "width": i.width, "height": i.height, "lungct": dict(i.lungct)}
+            for i in truth.images
+        ],
+        "annotations": [_annotation_row(annotation) for annotation in truth.annotations],
+    }
+    atomic.write_json(path, document)
+
+
+def _annotation_row(annotation: CocoAnnotation) -> dict[str, Any]:
+    x1, y1, x2, y2 = annotation.box_xyxy_px
+    return {
+        "id": annotation.id,
+        "image_id": annotation.image_id,
+        "category_id": annotation.category_id,
+        "bbox": [x1, y1, x2 - x1, y2 - y1],
+        "area": annotation.area_px,
+        "iscrowd": annotation.iscrowd,
+        "segmentation": [],
+        "attributes": dict(annotation.attributes),
+    }
+
+
+def read_detections(path: Path, truth: CocoTruth, dtype: type[np.floating[Any]] = np.float32) -> list[Detections]:
+    """Read a COCO results array against its truth: one entry per image of the truth, in its order, empty ones too.
+
+    ``dtype`` float64 keeps every digit of the file, which decides between scores that are all but equal.
+
+    Raises:
+        InputError: not a results array, a record without its fields, an unknown image id, a number that is not finite,
+            a score outside 0..1, a category the truth does not name, a box mostly outside its image.
+    """
+    rows = _read_json(path)
+    if not isinstance(rows, list):
+        raise InputError.of(path, "not a COCO results array", "expected [{image_id, category_id, bbox, score}, ...]")
+    known = {image.id: image for image in truth.images}
+    found: dict[int | str, list[tuple[float, tuple[float, ...], int]]] = defaultdict(list)
+    for number, row in enumerate(rows):
+        try:
+            image_id, label, score = row["image_id"], int(row["category_id"]), float(row["score"])
+            box = _xyxy(row["bbox"])
+            image = known.get(image_id)
+        except (KeyError, TypeError, ValueError) as problem:
+            raise InputError.of(path, f"record {number} is broken ({type(problem).__name__}: {problem})") from None
+        if image is None:
+            problem_text = f"record {number} is of image {image_id!r}, which the truth does not hold"
+            raise InputError.of(path, problem_text, _id_hint(image_id, known))
+        if label not in truth.categories:
+            names = ", ".join(f"{identifier} {name}" for identifier, name in truth.categories.items())
+            raise InputError.of(path, f"record {number} has category {label}, the truth has {names or 'none'}")
+        if not 0 <= score <= 1:
+            raise InputError.of(path, f"record {number} has score {score}, expected 0..1")
+        if _outside(box, image):
+            shown = f"bbox {list(row['bbox'])} lies mostly outside its {image.width}x{image.height} image"
+            hint = "expected [x, y, w, h] in pixels; is it [x1, y1, x2, y2]?"
+            raise InputError.of(path, f"record {number}: {shown}", hint)
+        found[image_id].append((score, box, label))
+    return [_detections_of(image.id, found.get(image.id, []), dtype) for image in truth.images]
+
+
+def _id_hint(image_id: object, known: Mapping[int | str, CocoImage]) -> str:
+    twin = next((one for one in known if str(one) == str(image_id)), None)
+    if twin is not None:
+        return f"the truth's is {twin!r}, a {'string' if isinstance(twin, str) else 'number'}; write ids as it does"
+    return "were the detections made on another split?"
+
+
+def _outside(box_xyxy_px: tuple[float, ...], image: CocoImage) -> bool:
+    """Whether more than half of a box lies outside its image; a detector that does not clip stays well below that."""
+    x1, y1, x2, y2 = box_xyxy_px
+    across = min(x2, image.width) - max(x1, 0.0)
+    down = min(y2, image.height) - max(y1, 0.0)
+    return across < 0 or down < 0 or across * down < 0.5 * (x2 - x1) * (y2 - y1)
+
+
+def _detections_of(
+    image_id: int | str, rows: list[tuple[float, tuple[float, ...], int]], dtype: type[np.floating[Any]]
+) -> Detections:
+    rows = sorted(rows, key=lambda row: -row[0])
+    return Detections(
+        image_id,
+        np.asarray([box for _, box, _ in rows], dtype=dtype).reshape(-1, 4),
+        np.asarray([score for score, _, _ in rows], dtype=dtype),
+        np.asarray([label for _, _, label in rows], dtype=np.int64),
+    )
+
+
+def write_detections(path: Path, detections: Iterable[Detections], *, overwrite: bool = True) -> None:
+    """Write a COCO results array; numbers rounded to 1e-4 px and 1e-6 score so that files are small and stable."""
+    rows = [
+        {
+            "image_id": one.image_id,
+            "category_id": int(label),
+            "bbox": [round(float(v), 4) for v in (box[0], box[1], box[2] - box[0], box[3] - box[1])],
+            "score": round(float(score), 6),
+        }
+        for one in detections
+        for box, score, label in zip(one.boxes_xyxy_px, one.scores, one.labels, strict=True)
+    ]
+    atomic.write_json(path, rows, overwrite=overwrite)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8-sig"))
+    except FileNotFoundError:
+        raise InputError.of(path, "no such file") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as problem:
+        raise InputError.of(path, f"not readable as JSON ({problem})") from None

@@ -1,0 +1,51 @@
+"""``manifest.ndjson``: what made a folder and a record per scan in it; written last, no path and no time in it.
+
+The first record has the schema ``lungct.run/1`` and says command, version and options; the others are per scan or
+image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lungct import __version__
+from lungct.errors import InputError
+from lungct.io import atomic
+from lungct.io.atomic import MANIFEST
+
+RUN_SCHEMA = "lungct.run/1"
+SCAN_SCHEMA = "lungct.scan/1"
+
+
+def write_manifest(
+    folder: Path, command: str, options: Mapping[str, Any], records: Iterable[Mapping[str, Any]] = ()
+) -> None:
+    """Write the manifest of ``folder``: the run record, then ``records``, each of which names its ``schema``."""
+    head = {"schema": RUN_SCHEMA, "command": command, "version": __version__, "options": dict(options)}
+    lines = [json.dumps(dict(record), ensure_ascii=False, allow_nan=False) for record in (head, *records)]
+    atomic.write_bytes(folder / MANIFEST, ("\n".join(lines) + "\n").encode())
+
+
+def read_manifest(folder: Path) -> list[dict[str, Any]]:
+    """Every record of a folder's manifest, the run record first.
+
+    Raises:
+        InputError: no manifest, or a line that is not JSON.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise InputError.of(folder, f"no {MANIFEST} in it", "was it made by lungct, and did that run end?")
+    try:
+        return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except (UnicodeDecodeError, json.JSONDecodeError) as problem:
+        raise InputError.of(path, f"not readable ({problem})") from None
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,107 @@
+"""NPZ files of slices and heatmaps <-> arrays; uncompressed, no pickle, the same bytes for the same input."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungct.errors import InputError
+from lungct.io import atomic
+from lungct.types import Heatmaps
+
+SLICE_SCHEMA = "lungct.slice/1"
+HEATMAP_SCHEMA = "lungct.heatmaps/1"
+
+
+def write_slice(path: Path, image_hu: NDArray[np.int16]) -> None:
+    """Write one (C, Y, X) int16 HU slice stack, for a file inside a staged folder."""
+    if image_hu.ndim != 3 or image_hu.dtype != np.int16:
+        raise ValueError(f"a slice is (C, Y, X) int16, not {image_hu.shape} {image_hu.dtype}")
+    _write(path, {"image_hu": image_hu, "schema": np.array(SLICE_SCHEMA)}, compressed=False)
+
+
+def read_slice(path: Path) -> NDArray[np.int16]:
+    """Read a (C, Y, X) int16 HU slice stack.
+
+    Raises:
+        InputError: missing, not an NPZ, or not a slice.
+    """
+    image: NDArray[np.int16] = _read(path, ("image_hu",))["image_hu"]
+    if image.ndim != 3 or image.dtype != np.int16:
+        raise InputError.of(path, f"image_hu is {image.shape} {image.dtype}, expected (C, Y, X) int16")
+    return image
+
+
+def write_heatmaps(path: Path, maps: Heatmaps) -> None:
+    """Write the maps of one image; deflated, for they are smooth."""
+    arrays: dict[str, Any] = {
+        "heatmaps": maps.heatmaps,
+        "raw": maps.raw,
+        "boxes_xyxy_px": np.asarray(maps.boxes_xyxy_px, dtype=np.float32),
+        "scores": np.asarray(maps.scores, dtype=np.float32),
+        "labels": maps.labels,
+        "matched_annotation_id": maps.matched_annotation_id,
+        "method": np.array(maps.method),
+        "layers": np.array(maps.layers),
+        "image_id": np.array(maps.image_id),
+        "flags": np.array(maps.flags or [""] * len(maps.scores), dtype=str),
+        "provenance": np.array(json.dumps(maps.provenance, sort_keys=True)),
+        "schema": np.array(HEATMAP_SCHEMA),
+    }
+    _write(path, arrays, compressed=True)
+
+
+def read_heatmaps(path: Path) -> Heatmaps:
+    """Read the maps of one image, ours or another tool's with at least ``heatmaps`` and ``boxes_xyxy_px``.
+
+    Raises:
+        InputError: missing, not an NPZ, or its arrays do not fit each other.
+    """
+    arrays = _read(path, ("heatmaps", "boxes_xyxy_px"))
+    heatmaps, boxes = arrays["heatmaps"], arrays["boxes_xyxy_px"]
+    if heatmaps.ndim != 3 or boxes.shape != (len(heatmaps), 4):
+        raise InputError.of(path, f"heatmaps {heatmaps.shape} and boxes {boxes.shape}, expected (D, Y, X) and (D, 4)")
+    count = len(heatmaps)
+    image_id = arrays.get("image_id", np.array(path.stem)).item()
+    return Heatmaps(
+        image_id=image_id,
+        method=str(arrays.get("method", np.array(path.parent.name)).item()),
+        heatmaps=heatmaps,
+        raw=arrays.get("raw", heatmaps),
+        boxes_xyxy_px=boxes,
+        scores=arrays.get("scores", np.ones(count, np.float32)),
+        labels=arrays.get("labels", np.ones(count, np.int64)),
+        matched_annotation_id=arrays.get("matched_annotation_id", np.full(count, -1, np.int64)),
+        layers=str(arrays.get("layers", np.array("")).item()),
+        flags=tuple(str(flag) for flag in arrays.get("flags", np.array([""] * count))),
+        provenance=json.loads(str(arrays["provenance"].item())) if "provenance" in arrays else {},
+    )
+
+
+def _write(path: Path, arrays: dict[str, Any], *, compressed: bool) -> None:
+    stream = io.BytesIO()
+    (np.savez_compressed if compressed else np.savez)(stream, **arrays)
+    atomic.write_bytes(path, stream.getvalue(), durable=False)
+
+
+def _read(path: Path, required: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    try:
+        with open(path, "rb") as stream:
+            archive = np.load(stream, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise InputError.of(path, "not an NPZ file")
+            arrays = {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise InputError.of(path, "no such file") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as problem:
+        raise InputError.of(path, f"not readable as NPZ ({problem})") from None
+    missing = [name for name in required if name not in arrays]
+    if missing:
+        raise InputError.of(path, f"no array {', '.join(missing)} in it, found {', '.join(arrays) or 'nothing'}")
+    return arrays

@@ -1,0 +1,79 @@
+"""One volume file of any format -> Volume: NIfTI by our own reader, MHD, MHA and NRRD by SimpleITK."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from lungct.errors import InputError
+from lungct.io.nifti import read_nifti
+from lungct.types import Grid, Volume
+
+NIFTI_SUFFIXES = (".nii.gz", ".nii")
+ITK_SUFFIXES = (".mhd", ".mha", ".nrrd", ".nhdr")
+SUFFIXES = NIFTI_SUFFIXES + ITK_SUFFIXES
+
+
+def volume_suffix(name: str) -> str:
+    """The suffix of a volume's file name in lower case, empty where it is none of ours."""
+    return next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")
+
+
+def volume_stem(path: Path) -> str:
+    """A volume's file name without its suffix, which may have two parts."""
+    return path.name[: len(path.name) - len(volume_suffix(path.name))]
+
+
+def read_volume(path: Path) -> Volume:
+    """Read a 3D volume in its stored index order and number type.
+
+    Raises:
+        InputError: missing, truncated, of another format, not 3D, colour, or a geometry that makes no sense.
+    """
+    suffix = volume_suffix(path.name)
+    if not suffix:
+        raise InputError.of(path, "not a volume by its name", f"expected one of {', '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise InputError.of(path, "no such file")
+    return read_nifti(path) if suffix in NIFTI_SUFFIXES else _read_itk(path)
+
+
+def _read_itk(path: Path) -> Volume:
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as problem:
+        raise InputError.of(path, f"not readable ({itk_reason(problem)})") from None
+    while image.GetDimension() > 3 and image.GetSize()[-1] == 1:
+        image = image[(slice(None),) * (image.GetDimension() - 1) + (0,)]
+    if image.GetDimension() != 3:
+        raise InputError.of(path, f"{image.GetDimension()} dimensions of size {image.GetSize()}, expected one 3D volume")
+    if image.GetNumberOfComponentsPerPixel() != 1 or "complex" in image.GetPixelIDTypeAsString():
+        raise InputError.of(path, "colour, vector or complex voxels, expected HU")
+    return Volume(sitk.GetArrayFromImage(image), itk_grid(image, path))
+
+
+def itk_grid(image: object, path: Path) -> Grid:
+    """The grid of a 3D SimpleITK image; its world is LPS mm already.
+
+    Raises:
+        InputError: a spacing or origin that is not finite, axes that are not at right angles.
+    """
+    spacing, origin = image.GetSpacing(), image.GetOrigin()  # type: ignore[attr-defined]
+    direction = np.asarray(image.GetDirection()).reshape(3, 3)  # type: ignore[attr-defined]
+    if not np.isfinite([*spacing, *origin]).all() or min(spacing) <= 1e-6:
+        raise InputError.of(path, f"spacing {spacing} or origin {origin} makes no sense")
+    if np.abs(direction.T @ direction - np.eye(3)).max() > 1e-3:
+        raise InputError.of(path, "sheared (its axes are not at right angles)", "resample it to a straight grid")
+    x, y, z = image.GetSize()  # type: ignore[attr-defined]
+    return Grid((z, y, x), spacing[::-1], origin, tuple(direction.ravel().tolist()))
+
+
+def itk_reason(problem: RuntimeError) -> str:
+    """The last words of an ITK exception, without its source file, addresses and paths."""
+    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
+    words = lines[-1] if lines else "unknown reason"
+    return words.split("ERROR:")[-1].split("): ")[-1].strip()[:120]

@@ -1,0 +1,46 @@
+"""Anchor sizes that fit the boxes of a training split: k-means with 1 - IoU as its distance."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lungct.types import FloatArray
+
+ITERATIONS = 100
+SMALLEST_PX = 4.0
+
+
+def iou_of_extents(a_wh: FloatArray, b_wh: FloatArray) -> FloatArray:
+    """(N, M) IoU of boxes of extents (N, 2) and (M, 2) px that share a centre."""
+    inner = np.minimum(a_wh[:, None], b_wh[None]).prod(-1)
+    return inner / (a_wh.prod(-1)[:, None] + b_wh.prod(-1)[None] - inner)
+
+
+def kmeans_extents(extents_wh_px: FloatArray, count: int) -> FloatArray:
+    """(count, 2) cluster medians of (N, 2) box extents px, by growing area.
+
+    Starts from quantiles of the area, so the result depends on the boxes alone; an empty cluster keeps its centre.
+
+    Source: Redmon & Farhadi 2017 (YOLO9000), section 2, d = 1 - IoU; medians in place of means, for sizes are skewed.
+    """
+    extents = np.asarray(extents_wh_px, dtype=np.float64)
+    order = extents[np.argsort(extents.prod(1), kind="stable")]
+    quantiles = (np.arange(count) + 0.5) / count
+    centers = order[(quantiles * len(order)).astype(int)]
+    for _ in range(ITERATIONS):
+        nearest = iou_of_extents(extents, centers).argmax(1)
+        moved = np.stack(
+            [np.median(extents[nearest == k], 0) if (nearest == k).any() else centers[k] for k in range(count)]
+        )
+        if np.array_equal(moved, centers):
+            break
+        centers = moved
+    return np.asarray(centers[np.argsort(centers.prod(1), kind="stable")])
+
+
+def anchor_sizes(extents_wh_px: FloatArray, levels: int, per_level: int = 1) -> tuple[tuple[float, ...], ...]:
+    """Square anchor sizes (network px) per pyramid level, finest first; each level gets ``per_level`` of them."""
+    centers = kmeans_extents(extents_wh_px, levels * per_level)
+    sides = np.maximum(np.sqrt(centers.prod(1)), SMALLEST_PX)
+    rows = np.sort(sides).reshape(levels, per_level)
+    return tuple(tuple(round(float(side), 1) for side in row) for row in rows)

@@ -1,0 +1,43 @@
+"""Faster R-CNN with few proposals and a small box head, for nodules of some ten pixels."""
+
+from __future__ import annotations
+
+from torch import nn
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.ops import MultiScaleRoIAlign
+
+from lungct.models.card import ModelCard
+from lungct.models.normalise import normalise
+
+POOLED = 7
+
+
+def build(card: ModelCard, backbone: nn.Module) -> FasterRCNN:
+    """The detector of a card.
+
+    Source: Ren 2015, in torchvision's form; the second stage's foreground is a quarter of the sampled proposals, an
+    anchor is foreground from IoU .5 on (theirs .7), for small boxes on a coarse grid seldom reach more.
+    """
+    levels = [str(level) for level in range(len(card.strides))]
+    detector = FasterRCNN(
+        backbone,
+        rpn_anchor_generator=AnchorGenerator(card.anchor_sizes_px, (card.aspect_ratios,) * len(levels)),
+        rpn_pre_nms_top_n_train=2 * card.proposals_train,
+        rpn_post_nms_top_n_train=card.proposals_train,
+        rpn_pre_nms_top_n_test=2 * card.proposals_test,
+        rpn_post_nms_top_n_test=card.proposals_test,
+        rpn_fg_iou_thresh=0.5,
+        rpn_bg_iou_thresh=0.3,
+        rpn_batch_size_per_image=card.sampled_anchors,
+        box_roi_pool=MultiScaleRoIAlign(levels, output_size=POOLED, sampling_ratio=1),
+        box_head=TwoMLPHead(card.fpn_channels * POOLED**2, card.head_units),
+        box_predictor=FastRCNNPredictor(card.head_units, card.classes),
+        box_batch_size_per_image=card.sampled_proposals,
+        box_nms_thresh=card.nms_iou,
+        box_score_thresh=card.score_threshold,
+        box_detections_per_img=card.max_detections,
+    )
+    detector.transform = normalise(card)
+    return detector

@@ -1,0 +1,115 @@
+"""Many cases through one function: in processes or not, in order, resumable, with or without stopping at a failure."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from lungct.errors import InputError, LungctError
+from lungct.io import atomic
+from lungct.types import Progress, no_progress
+
+Item = TypeVar("Item")
+Record: TypeAlias = dict[str, Any]
+DONE = ".done"
+
+
+@dataclass(frozen=True)
+class Running:
+    """How a stage goes through its cases.
+
+    Attributes:
+        workers: processes beside this one; 0 works in this one.
+        keep_going: leave out cases whose input is bad rather than stop at the first.
+        resume: take over cases that an interrupted run has finished with the same options.
+        overwrite: replace an output that lungct made.
+    """
+
+    workers: int = 0
+    keep_going: bool = False
+    resume: bool = False
+    overwrite: bool = False
+    progress: Progress = no_progress
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What is finished in a staging folder: one small JSON file per case, removed before the folder is in its place."""
+
+    staging: Path
+    fingerprint: str
+
+    def finished(self, name: str) -> Record | None:
+        """The record of a case that was finished with the same options and whose files are all there."""
+        try:
+            entry: Record = json.loads(self._path(name).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        whole = entry["fingerprint"] == self.fingerprint and all((self.staging / one).is_file() for one in entry["files"])
+        return dict(entry["record"]) if whole else None
+
+    def store(self, name: str, record: Record, files: Iterable[str]) -> None:
+        """Note a case as finished; called after its files are written."""
+        entry = {"fingerprint": self.fingerprint, "files": list(files), "record": record}
+        atomic.write_bytes(self._path(name), json.dumps(entry).encode(), durable=False)
+
+    def remove(self) -> None:
+        """Leave no trace in the folder."""
+        shutil.rmtree(self.staging / DONE, ignore_errors=True)
+
+    def _path(self, name: str) -> Path:
+        return self.staging / DONE / f"{name}.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Records in the order of the items, and ``case: reason`` of those left out."""
+
+    records: Sequence[Record]
+    failed: Sequence[str] = field(default_factory=tuple)
+
+
+def run_cases(what: str, work: Callable[[Item], Record], items: Mapping[str, Item], running: Running) -> Outcome:
+    """``work`` on each named item; it must be picklable when there are workers.
+
+    Raises:
+        LungctError: the first case that fails; under ``keep_going`` only when every case fails.
+    """
+    done: dict[str, Record] = {}
+    failed: dict[str, str] = {}
+    for count, (name, result) in enumerate(_results(work, items, running.workers), 1):
+        try:
+            done[name] = result()
+        except LungctError as problem:
+            if not running.keep_going:
+                raise
+            failed[name] = str(problem)
+        running.progress(what, count, len(items))
+    lines = tuple(f"{name}: {failed[name]}" for name in items if name in failed)
+    if lines and not done:
+        raise InputError(f"every case failed; the first: {lines[0]}")
+    return Outcome([done[name] for name in items if name in done], lines)
+
+
+def _results(
+    work: Callable[[Item], Record], items: Mapping[str, Item], workers: int
+) -> Iterator[tuple[str, Callable[[], Record]]]:
+    if workers == 0 or len(items) < 2:
+        for name, item in items.items():
+            yield name, lambda item=item: work(item)  # type: ignore[misc]
+        return
+    # Forked copies of a process with threads (ITK, BLAS) may hang: start clean ones.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(items)), mp_context=context) as pool:
+        names: dict[Future[Record], str] = {pool.submit(work, item): name for name, item in items.items()}
+        try:
+            for future in as_completed(names):
+                yield names[future], future.result
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,107 @@
+"""A 2D source -> ``images/<image_id>.npz`` (1, Y, X) int16 HU and ``slices.json``, one COCO file over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lungct.ct.hu import clip_hu
+from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth, write_truth
+from lungct.io.manifest import sha256_of
+from lungct.io.npz import write_slice
+from lungct.preprocessing.cases import Ledger, Outcome, Record, Running, run_cases
+from lungct.types import SliceImage
+
+IMAGE_SCHEMA = "lungct.image/1"
+SLICES = "slices.json"
+NODULE = "nodule"
+
+
+@dataclass(frozen=True)
+class _Work:
+    ledger: Ledger
+    hu_clip: tuple[int, int]
+    resume: bool
+
+    def __call__(self, image: SliceImage) -> Record:
+        found = self.ledger.finished(image.image_id) if self.resume else None
+        if found is not None:
+            return found
+        hu = clip_hu(image.load(), self.hu_clip)
+        file_name = f"images/{image.image_id}.npz"
+        write_slice(self.ledger.staging / file_name, hu[np.newaxis])
+        record: Record = {
+            "schema": IMAGE_SCHEMA,
+            "image_id": image.image_id,
+            "case_id": image.case_id,
+            "patient_id": image.patient_id,
+            "path": file_name,
+            "sha256": sha256_of(self.ledger.staging / file_name),
+            "split": image.split,
+            "spacing_mm": None if image.spacing_mm_xy is None else list(image.spacing_mm_xy),
+            "shape": [hu.shape[1], hu.shape[0]],
+            "hu_range": [int(hu.min()), int(hu.max())],
+            "boxes": len(image.boxes_xyxy_px),
+        }
+        self.ledger.store(image.image_id, record, [file_name])
+        return record
+
+
+def write_images(
+    ledger: Ledger, images: Sequence[SliceImage], hu_clip: tuple[int, int], running: Running
+) -> tuple[Outcome, int]:
+    """Write every image and ``slices.json``; returns the manifest records and the number of boxes."""
+    by_name = {image.image_id: image for image in images}
+    outcome = run_cases("images", _Work(ledger, hu_clip, running.resume), by_name, running)
+    truth = _truth(outcome.records, by_name, hu_clip)
+    write_truth(ledger.staging / SLICES, truth)
+    return outcome, len(truth.annotations)
+
+
+def _truth(records: Sequence[Record], images: dict[str, SliceImage], hu_clip: tuple[int, int]) -> CocoTruth:
+    kept = [(record, images[record["image_id"]]) for record in records]
+    categories = category_names(label for _, image in kept for label in image.labels)
+    annotations: list[CocoAnnotation] = []
+    rows = []
+    for number, (record, image) in enumerate(kept, 1):
+        rows.append(_image_row(number, record, hu_clip))
+        annotations += _annotations(image, rows[-1], categories, first_id=len(annotations) + 1)
+    return CocoTruth({number: name for name, number in categories.items()}, rows, annotations)
+
+
+def category_names(labels: Any) -> dict[str, int]:
+    """Label -> COCO category id; a source with one label or none has the single category ``nodule``."""
+    names = sorted(set(labels))
+    return {name: number for number, name in enumerate(names, 1)} if len(names) > 1 else {NODULE: 1}
+
+
+def _image_row(number: int, record: Record, hu_clip: tuple[int, int]) -> CocoImage:
+    facts = {key: record[key] for key in ("image_id", "case_id", "patient_id", "spacing_mm")}
+    facts["hu_clip"] = list(hu_clip)
+    if record["split"]:
+        facts["split"] = record["split"]
+    return CocoImage(number, record["path"], *record["shape"], facts)
+
+
+def _annotations(
+    image: SliceImage, row: CocoImage, categories: dict[str, int], first_id: int
+) -> list[CocoAnnotation]:
+    found = []
+    for index, box in enumerate(np.asarray(image.boxes_xyxy_px, dtype=np.float64)):
+        clipped = np.clip(box, 0, [row.width, row.height, row.width, row.height])
+        if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
+            continue
+        label = image.labels[index]
+        attributes = {
+            "nodule_id": f"{image.image_id}-{index + 1}",
+            "label": label,
+            **(image.attributes[index] if image.attributes else {}),
+        }
+        category = categories.get(label, 1)
+        x1, y1, x2, y2 = (float(value) for value in clipped)
+        found.append(CocoAnnotation(first_id + len(found), row.id, category, (x1, y1, x2, y2), attributes=attributes))
+    return found

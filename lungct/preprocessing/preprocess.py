@@ -1,0 +1,107 @@
+"""Raw scans or slices of any known layout -> one folder in our layout."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lungct.io.atomic import check_replaceable, staged_folder
+from lungct.io.manifest import write_manifest
+from lungct.preprocessing.cases import Ledger, Running
+from lungct.preprocessing.images import write_images
+from lungct.preprocessing.scans import VolumeOptions, write_scans
+from lungct.registry import HU_CLIP
+from lungct.sources.source import Contents, SourceOptions, read_source
+
+
+@dataclass(frozen=True)
+class PreprocessOptions:
+    """How scans become alike.
+
+    Attributes:
+        source: name of the layout; None finds it.
+        volume: grid of the output; has no bearing on 2D sources.
+        hu_clip: lowest and highest HU kept.
+        reading: what 2D files do not say.
+    """
+
+    source: str | None = None
+    volume: VolumeOptions = field(default_factory=VolumeOptions)
+    hu_clip: tuple[int, int] = HU_CLIP
+    reading: SourceOptions = field(default_factory=SourceOptions)
+
+
+@dataclass(frozen=True)
+class PreprocessSummary:
+    """What was found and written."""
+
+    source: str
+    scans: int = 0
+    images: int = 0
+    nodules: int = 0
+    nodule_free: int = 0
+    failed: tuple[str, ...] = ()
+
+    def facts(self) -> dict[str, Any]:
+        """JSON-ready, without the failures."""
+        return {key: value for key, value in asdict(self).items() if key != "failed"}
+
+
+def plan_preprocess(source: Path, out: Path, options: PreprocessOptions, *, overwrite: bool = False) -> PreprocessSummary:
+    """What :func:`preprocess` would do; reads headers and tables, writes nothing.
+
+    Raises:
+        InputError: see :func:`lungct.sources.source.read_source`.
+        OutputExists: ``out`` is there.
+    """
+    check_replaceable(out, overwrite=overwrite)
+    contents = read_source(source, options.source, options.reading)
+    return PreprocessSummary(
+        contents.name,
+        scans=len(contents.scans),
+        images=len(contents.images),
+        nodules=sum(len(s.nodules) for s in contents.scans) + sum(len(i.boxes_xyxy_px) for i in contents.images),
+        nodule_free=sum(scan.truth_known and not scan.nodules for scan in contents.scans),
+    )
+
+
+def preprocess(
+    source: Path, out: Path, options: PreprocessOptions = PreprocessOptions(), running: Running = Running()
+) -> PreprocessSummary:
+    """Reorient, resample and clip every scan of a source (2D sources: gray to HU), and write boxes and manifest.
+
+    Raises:
+        InputError: the source or one of its files is not what it must be.
+        OutputExists: ``out`` is there and ``running.overwrite`` is false.
+    """
+    check_replaceable(out, overwrite=running.overwrite)
+    contents = read_source(source, options.source, options.reading)
+    stated = {**asdict(options), "source": contents.name}
+    with staged_folder(out, overwrite=running.overwrite, resume=running.resume) as staging:
+        ledger = Ledger(staging, json.dumps(stated, sort_keys=True))
+        summary, records = _write(contents, ledger, options, running)
+        ledger.remove()
+        write_manifest(staging, "preprocess", stated, records)
+    return summary
+
+
+def _write(
+    contents: Contents, ledger: Ledger, options: PreprocessOptions, running: Running
+) -> tuple[PreprocessSummary, list[dict[str, Any]]]:
+    if contents.images:
+        outcome, boxes = write_images(ledger, contents.images, options.hu_clip, running)
+        summary = PreprocessSummary(
+            contents.name, images=len(outcome.records), nodules=boxes, failed=tuple(outcome.failed)
+        )
+    else:
+        outcome = write_scans(ledger, contents.scans, options.volume, options.hu_clip, running)
+        summary = PreprocessSummary(
+            contents.name,
+            scans=len(outcome.records),
+            nodules=sum(record["nodules"] for record in outcome.records),
+            nodule_free=sum(record["truth_known"] and not record["nodules"] for record in outcome.records),
+            failed=tuple(outcome.failed),
+        )
+    return summary, list(outcome.records)

@@ -1,0 +1,199 @@
+"""The tables of the report, as words: what was trained on, what was found, how the explanations scored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lungct import registry
+from lungct.io.coco import CocoTruth
+from lungct.types import FloatArray
+
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Words in rows; the first column heads its row, the others hold numbers unless ``words`` is set."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    words: bool = False
+
+
+def data_table(splits: Mapping[str, CocoTruth]) -> Table:
+    """Patients, scans, slices and nodules per split."""
+    columns = ("split", "patients", "scans", "slices", "of them with a nodule", "boxes", "nodules")
+    rows = []
+    for name, truth in splits.items():
+        with_nodule = sum(bool(found) for found in truth.annotations_of.values())
+        scans = {image.case_id for image in truth.images}
+        counts = (len(patients_of(truth)), len(scans), len(truth.images), with_nodule, len(truth.annotations))
+        nodules = len(nodule_keys(truth)) if nodule_keys(truth) else NONE
+        rows.append([name, *(f"{count:,}" for count in counts), f"{nodules:,}" if nodules != NONE else NONE])
+    return Table("The splits", columns, rows)
+
+
+def patients_of(truth: CocoTruth) -> set[str]:
+    """The patients of a split."""
+    return {image.patient_id for image in truth.images}
+
+
+def nodule_keys(truth: CocoTruth) -> set[tuple[str, str]]:
+    """(case, nodule) of every box that names its nodule."""
+    case_of = {image.id: image.case_id for image in truth.images}
+    return {
+        (case_of[box.image_id], str(box.attributes["nodule_id"]))
+        for box in truth.annotations
+        if "nodule_id" in box.attributes
+    }
+
+
+def shared_patients(splits: Mapping[str, CocoTruth]) -> int:
+    """How many patients are in more than one split; anything but 0 makes the figures too good."""
+    everyone = [patient for truth in splits.values() for patient in patients_of(truth)]
+    return len(everyone) - len(set(everyone))
+
+
+def box_sizes(splits: Mapping[str, CocoTruth]) -> tuple[dict[str, FloatArray], str]:
+    """Longest side of each true box per split, and its unit: mm where every slice knows its spacing, else px."""
+    spaced = all(image.spacing_mm_xy for truth in splits.values() for image in truth.images)
+    sizes: dict[str, FloatArray] = {}
+    for name, truth in splits.items():
+        spacing_of = {image.id: image.spacing_mm_xy for image in truth.images}
+        found = []
+        for one in truth.annotations:
+            x1, y1, x2, y2 = one.box_xyxy_px
+            spacing_x, spacing_y = (spacing_of[one.image_id] if spaced else None) or (1.0, 1.0)
+            found.append(max((x2 - x1) * spacing_x, (y2 - y1) * spacing_y))
+        sizes[name] = np.asarray(found, dtype=np.float64)
+    return sizes, "mm" if spaced else "px"
+
+
+def card_table(card: Mapping[str, Any]) -> Table:
+    """Every entry of a model card."""
+    rows = [[key.replace("_", " "), plain(value)] for key, value in sorted(card.items()) if key != "schema"]
+    return Table("The model", ("property", "value"), rows, words=True)
+
+
+def ap_table(evaluation: Mapping[str, Any]) -> Table:
+    """AP and AR per IoU threshold, with their intervals."""
+    columns = ("IoU", "AP", "95 % interval", "AR", "95 % interval")
+    ap, ar, ci95 = (evaluation.get(key) or {} for key in ("ap", "ar", "ci95"))
+    rows = []
+    for iou in ap:
+        cells = [number(ap[iou]), interval(ci95.get(f"ap@{iou}")), number(ar.get(iou)), interval(ci95.get(f"ar@{iou}"))]
+        rows.append([f"mean of {iou.replace(':', ' to ')}" if ":" in iou else iou, *cells])
+    return Table("Average precision and recall", columns, rows)
+
+
+def froc_table(evaluation: Mapping[str, Any]) -> Table | None:
+    """Sensitivity at the FROC's operating points."""
+    found = evaluation.get("froc") or {}
+    at = found.get("at") or {}
+    if not at:
+        return None
+    names = [{"0.125": "1/8", "0.25": "1/4", "0.5": "1/2"}.get(rate, f"{float(rate):g}") for rate in at]
+    columns = (f"false positives per {found.get('unit', 'slice')}", *names, "mean")
+    return Table(
+        "FROC", columns, [["sensitivity", *(number(value) for value in at.values()), number(found.get("mean"))]]
+    )
+
+
+def counts_table(evaluation: Mapping[str, Any]) -> Table | None:
+    """Hits, false alarms and misses at the operating point."""
+    counts = evaluation.get("counts") or {}
+    flat = {key.replace("_", " "): plain(value) for key, value in counts.items() if not isinstance(value, Mapping)}
+    if not flat:
+        return None
+    return Table("Counts at one operating point", ("count", "value"), [list(item) for item in flat.items()])
+
+
+def game_tables(game: Mapping[str, Any]) -> list[Table]:
+    """A table per rule of the segmentation game, methods first and controls after them."""
+    columns = ("method", "mean", "95 % interval", "chance", "ceiling", "normalised", "maps", "patients", "failed")
+    tables = []
+    rows = game.get("rows") or []
+    for rule in dict.fromkeys(str(row.get("rule")) for row in rows):
+        of_rule = sorted(
+            (row for row in rows if str(row.get("rule")) == rule),
+            key=lambda row: row.get("method") in registry.CONTROLS,
+        )
+        summary = registry.RULES[rule].summary if rule in registry.RULES else ""
+        caption = f"{rule}: {summary}" if summary else rule
+        tables.append(Table(caption, columns, [_game_row(row) for row in of_rule]))
+    return tables
+
+
+def _game_row(row: Mapping[str, Any]) -> list[str]:
+    name = str(row.get("method"))
+    return [
+        f"{name} (control)" if name in registry.CONTROLS else name,
+        number(row.get("mean")),
+        interval(row.get("ci95")),
+        *(number(row.get(key)) for key in ("chance", "ceiling", "normalised")),
+        *(plain(row.get(key)) for key in ("n", "patients", "failed")),
+    ]
+
+
+def tests_table(game: Mapping[str, Any]) -> Table | None:
+    """The paired tests between methods."""
+    tests = game.get("tests") or []
+    if not tests:
+        return None
+    columns = ("rule", "first", "second", "difference", "p", "p (Holm)", "patients")
+    rows = [
+        [
+            *(plain(test.get(key)) for key in ("rule", "a", "b")),
+            number(test.get("difference"), signed=True),
+            *(probability(test.get(key)) for key in ("p", "p_holm")),
+            plain(test.get("patients")),
+        ]
+        for test in tests
+    ]
+    return Table("Paired tests, first minus second", columns, rows)
+
+
+def number(value: Any, *, signed: bool = False) -> str:
+    """Three decimals, or a dash for nothing and for NaN."""
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        return NONE
+    return f"{value:+.3f}" if signed else f"{value:.3f}"
+
+
+def probability(value: Any) -> str:
+    """A p-value, never shown as 0."""
+    if isinstance(value, (int, float)) and value < 0.001:
+        return "< 0.001"
+    return number(value)
+
+
+def interval(value: Any) -> str:
+    """``low to high``, or a dash."""
+    if not isinstance(value, Sequence) or len(value) != 2 or NONE in (number(value[0]), number(value[1])):
+        return NONE
+    return f"{number(value[0])} to {number(value[1])}"
+
+
+def plain(value: Any) -> str:
+    """A JSON value in words; of an absolute path only its name, for the rest is nobody's business."""
+    if value is None or value == "":
+        return NONE
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) > 9999 else str(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {plain(one)}" for key, one in value.items())
+    if isinstance(value, (list, tuple)):
+        nested = any(isinstance(one, (list, tuple)) for one in value)
+        return ("; " if nested else ", ").join(plain(one) for one in value)
+    text = str(value)
+    return text.rstrip("/").rsplit("/", 1)[-1] if text.startswith("/") else text

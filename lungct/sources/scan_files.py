@@ -1,0 +1,32 @@
+"""The volume files of a folder, without the masks that lie among them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from lungct.io.volume_file import volume_stem, volume_suffix
+
+_MASK_FOLDERS = frozenset({"masks", "mask", "lungs", "labels", "segmentations", "seg-lungs-luna16"})
+_MASK_STEM = re.compile(r"(^|[_-])(mask|masks|seg|segmentation|label|labels|patch)$", re.IGNORECASE)
+
+
+def scan_files(folder: Path) -> list[Path]:
+    """Every volume file below ``folder``, sorted by path.
+
+    Left out: hidden files and folders, folders called masks, lungs, labels or segmentations, and files whose stem ends
+    in ``_mask``, ``_seg``, ``_label`` or ``_patch``, which are no scans.
+    """
+    return sorted(_walk(folder))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for entry in folder.iterdir():
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            if entry.name.lower() not in _MASK_FOLDERS:
+                yield from _walk(entry)
+        elif volume_suffix(entry.name) and not _MASK_STEM.search(volume_stem(entry)):
+            yield entry

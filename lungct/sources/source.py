@@ -1,0 +1,84 @@
+"""One dataset layout in, records out: finds which layout a folder has and reads its scans or slice images."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+from lungct.errors import InputError
+from lungct.registry import SOURCES, VOC_CORNERS
+from lungct.types import Scan, SliceImage
+
+_SAFE_NAME = re.compile(r"[^\W.][\w.+-]*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What the files of a 2D source do not say themselves.
+
+    Attributes:
+        window_hu: HU of gray 0 and gray 255.
+        pixel_spacing_mm: distance between pixel centres; None unknown.
+        voc_corners: what xmin and xmax stand for, see :mod:`lungct.sources.voc2d`.
+    """
+
+    window_hu: tuple[int, int] = (-1000, 400)
+    pixel_spacing_mm: float | None = None
+    voc_corners: str = VOC_CORNERS[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """What a source holds: scans, or 2D slice images, never both."""
+
+    name: str
+    scans: tuple[Scan, ...] = ()
+    images: tuple[SliceImage, ...] = ()
+
+
+class Layout(Protocol):
+    """What each module of a layout offers."""
+
+    def recognises(self, path: Path) -> bool:
+        """Whether ``path`` looks like this layout; cheap."""
+
+    def read(self, path: Path, options: SourceOptions) -> Contents:
+        """Find every scan or image; voxels are read later, by each record's ``load``."""
+
+
+def read_source(path: Path, name: str | None = None, options: SourceOptions = SourceOptions()) -> Contents:
+    """Read a source; without ``name`` the first layout of the registry that recognises ``path``.
+
+    Raises:
+        InputError: no such path, no layout fits, nothing in it, a case id that is taken twice or no file name.
+    """
+    if not path.exists():
+        raise InputError.of(path, "no such file or folder")
+    name = name or next((one for one in SOURCES if _layout(one).recognises(path)), None)
+    if name is None:
+        hint = f"expected one of {', '.join(SOURCES)}; --source forces one"
+        raise InputError.of(path, "no scans of a known layout in it", hint)
+    contents = _layout(name).read(path, options)
+    if not contents.scans and not contents.images:
+        raise InputError.of(path, f"nothing to read in it as '{name}' ({SOURCES[name].summary})")
+    _check_names([scan.case_id for scan in contents.scans], "case id", path)
+    _check_names([image.image_id for image in contents.images], "image id", path)
+    return contents
+
+
+def _layout(name: str) -> Layout:
+    return cast(Layout, importlib.import_module(SOURCES[name].module))
+
+
+def _check_names(names: list[str], what: str, path: Path) -> None:
+    for name, count in Counter(names).items():
+        if count > 1:
+            hint = "file names must differ over all subfolders; rename one or preprocess the folders one by one"
+            raise InputError.of(path, f"{count} files have the {what} {name!r}", hint)
+        if not _SAFE_NAME.fullmatch(name):
+            hint = "use letters, digits, '.', '_', '+', '-' in file names"
+            raise InputError.of(path, f"{what} {name!r} cannot name a file", hint)

@@ -1,0 +1,116 @@
+"""Everything that can be chosen about a training run, and the presets that choose it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lungct.errors import UsageError
+from lungct.registry import HU_WINDOWS
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """The resolved options of one run; two runs with equal options and slices give equal bytes on a CPU.
+
+    Attributes:
+        weights: ``none``, ``imagenet`` or a file of backbone weights.
+        norm: ``batch``, ``group``; pretrained backbones have theirs folded into the convolutions.
+        anchors: ``auto``, or sides in network pixels, levels split by commas, several of one level by slashes.
+        magnify: network pixels per stored pixel.
+        crop_px: side of a training crop, network pixels; 0 for whole slices.
+        warmup: share of all steps in which the rate grows to ``lr``.
+        validate_every: epochs between validations; the last epoch is always validated.
+        patience: validations without a better one before the run ends; 0 never ends early.
+        amp: ``auto``, ``off``, ``bf16``, ``fp16``.
+    """
+
+    preset: str = "default"
+    detector: str = "faster-rcnn"
+    backbone: str = "mobilenet-v2"
+    weights: str = "none"
+    norm: str = "batch"
+    width: float = 1.0
+    fpn_channels: int = 96
+    head_units: int = 256
+    epochs: int = 40
+    batch: int = 4
+    lr: float = 5e-4
+    weight_decay: float = 1e-4
+    warmup: float = 0.05
+    schedule: str = "cosine"
+    anchors: str = "auto"
+    magnify: float = 2.0
+    crop_px: int = 320
+    hu_window: str = "thesis"
+    amp: str = "auto"
+    channels_last: bool = False
+    validate_every: int = 5
+    patience: int = 0
+    augment: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        checks = {
+            "--epochs": self.epochs >= 1,
+            "--batch": self.batch >= 1,
+            "--lr": self.lr > 0,
+            "--warmup (0..1)": 0 <= self.warmup <= 1,
+            "--magnify": self.magnify > 0,
+            "--crop (0, or at least 64)": self.crop_px == 0 or self.crop_px >= 64,
+        }
+        for name, good in checks.items():
+            if not good:
+                raise UsageError(f"{name} is out of range")
+        if self.weights != "none" and self.width != 1.0:
+            raise UsageError("pretrained weights need the full width", "leave out --weights or take --preset default")
+
+    @property
+    def hu_range(self) -> tuple[float, float]:
+        """The chosen window, HU."""
+        low, high = HU_WINDOWS[self.hu_window]
+        return float(low), float(high)
+
+    def record(self) -> dict[str, Any]:
+        """The options as flat values, file names without their folders."""
+        values = dataclasses.asdict(self)
+        values["weights"] = self.weights.replace("\\", "/").rsplit("/", 1)[-1]
+        return values
+
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "default": {},
+    "tiny": {
+        "width": 0.5,
+        "fpn_channels": 64,
+        "head_units": 128,
+        "epochs": 12,
+        "lr": 1e-3,
+        "magnify": 1.0,
+        "crop_px": 0,
+        "validate_every": 4,
+    },
+}
+
+
+def preset_options(preset: str, given: Mapping[str, Any]) -> TrainOptions:
+    """The options of a preset, with those that are given (not None) on top."""
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return TrainOptions(**{"preset": preset, **PRESETS[preset], **chosen})
+
+
+def parse_anchors(text: str, levels: int) -> tuple[tuple[float, ...], ...]:
+    """``6,12,24`` or ``6/9,12/18,24/36`` as sides per level.
+
+    Raises:
+        UsageError: not numbers, not one entry per level, or levels of different length.
+    """
+    try:
+        rows = tuple(tuple(float(one) for one in level.split("/")) for level in text.split(","))
+    except ValueError:
+        raise UsageError(f"--anchors {text!r} is neither auto nor sides such as 6,12,24") from None
+    if len(rows) != levels or len({len(row) for row in rows}) != 1 or min(min(row) for row in rows) <= 0:
+        raise UsageError(f"--anchors {text!r} must name as many positive sides for each of the {levels} levels")
+    return rows

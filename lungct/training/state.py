@@ -1,0 +1,92 @@
+"""Where a run stands at the end of an epoch: enough to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lungct.errors import InputError, UsageError
+from lungct.io.checkpoint import load_state, save_state
+
+FILE_NAME = "state.pt"
+SCHEMA = "lungct.state/1"
+
+
+@dataclass
+class Standing:
+    """What changes from epoch to epoch beside weights and optimiser.
+
+    There is no random state in it: each epoch seeds its generators anew from the seed and its number.
+
+    Attributes:
+        epoch: epochs done.
+        rows: the metrics of each.
+        best_ap50: best validation so far, -1 before the first.
+        waited: validations since it.
+        stopped: the run has met its patience.
+    """
+
+    epoch: int = 0
+    rows: list[dict[str, float]] = field(default_factory=list)
+    best_ap50: float = -1.0
+    best_epoch: int = 0
+    waited: int = 0
+    stopped: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Learner:
+    """The things that a state is made of."""
+
+    detector: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    identity: dict[str, Any]
+    """Options and digest of the slices; a state goes on only where they are the same."""
+
+
+def write(folder: Path, learner: Learner, standing: Standing) -> None:
+    """Write the state, last of an epoch's files, in one piece."""
+    save_state(
+        folder / FILE_NAME,
+        {
+            "schema": SCHEMA,
+            "identity": json.dumps(learner.identity, sort_keys=True),
+            "standing": json.dumps(vars(standing), sort_keys=True),
+            "detector": learner.detector.state_dict(),
+            "optimizer": learner.optimizer.state_dict(),
+            "scaler": learner.scaler.state_dict(),
+        },
+    )
+
+
+def read(folder: Path, learner: Learner) -> Standing:
+    """Put the state of a folder into the learner; a folder without one stands at the start.
+
+    Raises:
+        InputError: a state that is broken or of another schema.
+        UsageError: a state of a run with other options or other slices.
+    """
+    path = folder / FILE_NAME
+    if not path.is_file():
+        return Standing()
+    state = load_state(path)
+    if state.get("schema") != SCHEMA:
+        raise InputError.of(path, f"state of schema {state.get('schema')!r}, expected {SCHEMA!r}")
+    _check_same(json.loads(state["identity"]), learner.identity)
+    learner.detector.load_state_dict(state["detector"])
+    learner.optimizer.load_state_dict(state["optimizer"])
+    learner.scaler.load_state_dict(state["scaler"])
+    return Standing(**json.loads(state["standing"]))
+
+
+def _check_same(before: dict[str, Any], now: dict[str, Any]) -> None:
+    now = json.loads(json.dumps(now))
+    changed = [f"{name} was {before.get(name)}, is {now.get(name)}" for name in now if before.get(name) != now.get(name)]
+    if changed:
+        raise UsageError(f"cannot resume: {'; '.join(changed)}", "give the same options and slices, or leave out --resume")

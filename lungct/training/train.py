@@ -1,0 +1,213 @@
+"""Trains a detector on a slices folder and writes its run folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import torch
+from torch.utils.data import DataLoader
+
+from lungct.data.dataset import TrainingSlices
+from lungct.data.sampling import EpochBatches
+from lungct.data.view import ViewOptions
+from lungct.io import atomic
+from lungct.io.checkpoint import save_tensors
+from lungct.io.manifest import write_manifest
+from lungct.models.card import ModelCard
+from lungct.models.device import amp_dtype, pick_device, use_threads
+from lungct.models.load import FILE_NAME as MODEL
+from lungct.report.figure import training_curves
+from lungct.training import state
+from lungct.training.loop import make_loader, make_optimizer, run_epoch
+from lungct.training.options import TrainOptions
+from lungct.training.setup import Splits, chosen_weights, initial_detector, make_card, read_splits
+from lungct.training.state import Learner, Standing
+from lungct.training.validate import validation_scores
+from lungct.types import Progress, no_progress
+
+LAST = "last.safetensors"
+METRICS = "metrics.ndjson"
+logger = logging.getLogger("lungct")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a run is carried out; none of it changes what is learned on a CPU, but for the last bits with ``threads``."""
+
+    device: str = "auto"
+    threads: int = 0
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class TrainSummary:
+    """The outcome of a run; ``best`` holds the validation scores of the epoch that was kept, if any was validated."""
+
+    card: ModelCard
+    epochs: int
+    best_epoch: int
+    best: dict[str, float]
+    final: dict[str, float]
+
+    def facts(self) -> dict[str, Any]:
+        """Flat values for a table or JSON."""
+        anchors = " ".join("/".join(f"{one:g}" for one in level) for level in self.card.anchor_sizes_px)
+        losses = {name: value for name, value in self.final.items() if name.startswith("loss")}
+        return {"epochs": self.epochs, "best_epoch": self.best_epoch, "anchors_px": anchors, **losses, **self.best}
+
+
+def train(
+    slices: Path,
+    run: Path,
+    options: TrainOptions,
+    *,
+    execution: Execution | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress = no_progress,
+) -> TrainSummary:
+    """Train on ``slices/train.json``, keep the epoch that is best on ``val.json``, write ``run``.
+
+    Raises:
+        InputError: slices or weights that cannot be used.
+        UsageError: options that do not go together, or that differ from those of the run to resume.
+        EnvironmentError_: a device or weights that are not there.
+        OutputExists: ``run`` is there already.
+    """
+    execution = execution or Execution()
+    use_threads(execution.threads)
+    device = pick_device(execution.device)
+    amp_dtype(options.amp, device)
+    atomic.check_replaceable(run, overwrite=overwrite)
+    splits = read_splits(slices)
+    weights = chosen_weights(options)
+    card = make_card(splits.train, options, weights)
+    logger.info("anchors, network pixels per level: %s", card.anchor_sizes_px)
+    if splits.val is None:
+        logger.warning("%s holds no validation split: the last epoch is kept", slices)
+    detector = initial_detector(card, options, weights).to(device)
+    if options.channels_last:
+        detector = detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    scaled = amp_dtype(options.amp, device) is torch.float16
+    learner = Learner(
+        detector,
+        make_optimizer(detector, options),
+        torch.amp.GradScaler(device.type, enabled=scaled),
+        {**options.record(), "slices": splits.digest},
+    )
+    with atomic.staged_folder(run, overwrite=overwrite, resume=resume) as folder:
+        standing = state.read(folder, learner)
+        _write_config(folder, options)
+        _run_epochs(folder, learner, standing, _Task(card, splits, options, device, execution, progress))
+        training_curves(folder / "curves.png", standing.rows)
+        _write_records(folder, card, learner, standing)
+    return _summary(card, standing)
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    card: ModelCard
+    splits: Splits
+    options: TrainOptions
+    device: torch.device
+    execution: Execution
+    progress: Progress
+
+
+def _run_epochs(folder: Path, learner: Learner, standing: Standing, task: _Task) -> None:
+    options = task.options
+    batches, loader = _loader(task)
+    total = len(loader) * options.epochs
+    for epoch in range(standing.epoch, options.epochs):
+        if standing.stopped:
+            break
+        batches.epoch = epoch
+        row = run_epoch(
+            learner,
+            loader,
+            options,
+            epoch=epoch,
+            amp=amp_dtype(options.amp, task.device),
+            on_step=lambda step: task.progress("training steps", step, total),
+        )
+        if task.splits.val is not None and _is_due(epoch, options):
+            row |= _validate(learner, task)
+        _keep(folder, learner, standing, row, task)
+        logger.info("epoch %d of %d: %s", epoch + 1, options.epochs, _spoken(row))
+
+
+def _loader(task: _Task) -> tuple[EpochBatches, DataLoader[Any]]:
+    options, card, truth = task.options, task.card, task.splits.train
+    view = ViewOptions(card.hu_window, card.magnify, options.crop_px, options.augment)
+    dataset = TrainingSlices(truth, view, seed=options.seed, in_channels=card.in_channels)
+    batches = EpochBatches(len(dataset), options.batch, options.seed)
+    pin = task.device.type == "cuda"
+    return batches, make_loader(dataset, batches, workers=task.execution.workers, pin=pin)
+
+
+def _is_due(epoch: int, options: TrainOptions) -> bool:
+    return (epoch + 1) % options.validate_every == 0 or epoch + 1 == options.epochs
+
+
+def _validate(learner: Learner, task: _Task) -> dict[str, float]:
+    if task.splits.val is None:
+        return {}
+    return validation_scores(
+        learner.detector,
+        task.card,
+        task.splits.val,
+        batch=task.options.batch,
+        amp=task.options.amp,
+        progress=lambda what, done, total: task.progress("validation slices", done, total),
+    )
+
+
+def _keep(folder: Path, learner: Learner, standing: Standing, row: dict[str, float], task: _Task) -> None:
+    """Write the files of an epoch; the state comes last, so a killed run repeats an epoch at most."""
+    standing.epoch = int(row["epoch"])
+    standing.rows.append(row)
+    ap50 = row.get("val_ap50")
+    better = ap50 is not None and ap50 > standing.best_ap50
+    if better and ap50 is not None:
+        standing.best_ap50, standing.best_epoch, standing.waited = ap50, standing.epoch, 0
+    elif ap50 is not None:
+        standing.waited += 1
+    standing.stopped = 0 < task.options.patience <= standing.waited
+    tensors, card_json = learner.detector.state_dict(), task.card.to_json()
+    save_tensors(folder / LAST, tensors, card_json)
+    if better or standing.best_epoch == 0:
+        save_tensors(folder / MODEL, tensors, card_json)
+    lines = "".join(json.dumps(one, allow_nan=False) + "\n" for one in standing.rows)
+    atomic.write_bytes(folder / METRICS, lines.encode())
+    state.write(folder, learner, standing)
+
+
+def _write_config(folder: Path, options: TrainOptions) -> None:
+    atomic.write_bytes(folder / "config.toml", tomli_w.dumps({"train": options.record()}).encode())
+
+
+def _write_records(folder: Path, card: ModelCard, learner: Learner, standing: Standing) -> None:
+    record = {
+        "schema": "lungct.model/1",
+        "path": MODEL,
+        "epochs": standing.epoch,
+        "best_epoch": standing.best_epoch or standing.epoch,
+        "parameters": sum(one.numel() for one in learner.detector.parameters()),
+        "anchor_sizes_px": card.anchor_sizes_px,
+    }
+    write_manifest(folder, "train", learner.identity, [record])
+
+
+def _summary(card: ModelCard, standing: Standing) -> TrainSummary:
+    kept = next((row for row in standing.rows if row["epoch"] == standing.best_epoch), {})
+    best = {name: value for name, value in kept.items() if name.startswith("val_")}
+    return TrainSummary(card, standing.epoch, standing.best_epoch or standing.epoch, best, dict(standing.rows[-1]))
+
+
+def _spoken(row: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name not in ("epoch", "step"))
