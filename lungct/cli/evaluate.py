@@ -20,7 +20,7 @@ from lungct.cli.result import Result, Table
 
 def run(
     truth: Annotated[Path, options.input_path("COCO ground truth.")] = Path("slices/test.json"),
-    detections: Annotated[Path, typer.Argument(help="COCO results, or a folder with detections.json in it.")] = Path(
+    detections: Annotated[Path, options.input_path("COCO results, or a folder with detections.json in it.")] = Path(
         "detections.json"
     ),
     out: Annotated[Path, typer.Argument(help="Folder to write.")] = Path("evaluation"),

@@ -24,9 +24,7 @@ SCANS = "Scans"
 
 def run(
     model: Annotated[Path, options.input_path("Run folder of lungct train, or its .safetensors file.")] = Path("run"),
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="COCO file, scan, or folder of scans.")] = Path(
-        "slices/test.json"
-    ),
+    source: Annotated[Path, options.input_path("COCO file, scan, or folder of scans.")] = Path("slices/test.json"),
     out: Annotated[Path | None, typer.Argument(help="File (of slices) or folder (of scans) to write.")] = None,
     score_threshold: Annotated[
         float, typer.Option("--score-threshold", min=0, max=1, help="Lowest score that is written.")

@@ -1,9 +1,10 @@
 """Turn preprocessed scans into 2.5D slices with boxes, split by patient.
 
-Of each nodule's slices the rule of --method keeps some, the one of peak mass always; every nodule that a written slice
-cuts is annotated on it. Slices without a nodule come from --negatives. Writes images/<case>/<z>.npz (int16 HU, the slice
-and its neighbours as channels), train.json, val.json, test.json (COCO) and manifest.ndjson. Patients keep the split that
-the source states; others are split 70/18/12 by a stable hash. A preprocessed 2D source is only split and copied.
+Of each nodule's slices the rule of --method keeps some, the one of peak mass always; every nodule that a written
+slice cuts is annotated on it. Slices without a nodule come from --negatives. Writes images/<case>/<z>.npz (int16 HU,
+the slice and its neighbours as channels), train.json, val.json, test.json (COCO) and manifest.ndjson. Patients keep
+the split that the source states; others are split 70/18/12 by a stable hash. Of a preprocessed 2D source every slice
+is kept.
 
 Example: lungct select-slices out/ slices/ --method threshold --fraction 0.5 --negatives 4
 """

@@ -20,90 +20,113 @@ from lungct.cli.result import Result, Table
 MODEL = "Model"
 LEARNING = "Learning"
 
+Detector = Annotated[
+    str | None,
+    options.choice("--detector", tuple(registry.DETECTORS), "Kind of detector.", rich_help_panel=MODEL),
+]
+Backbone = Annotated[
+    str | None,
+    options.choice("--backbone", tuple(registry.BACKBONES), "Feature network.", rich_help_panel=MODEL),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        metavar="none|imagenet|FILE",
+        help="Backbone weights to start from; FILE is .npz or .safetensors with torchvision's names.",
+        rich_help_panel=MODEL,
+    ),
+]
+Norm = Annotated[
+    str | None,
+    options.choice("--norm", registry.NORMS, "Norm layers of a backbone from scratch.", rich_help_panel=MODEL),
+]
+Anchors = Annotated[
+    str | None,
+    typer.Option(
+        "--anchors",
+        metavar="auto|SIDES",
+        help="Anchor sides, network px, a level each (6,12,24); auto fits them to the training boxes.",
+        rich_help_panel=MODEL,
+    ),
+]
+Magnify = Annotated[
+    float | None, typer.Option("--magnify", help="Network pixels per stored pixel.", rich_help_panel=MODEL)
+]
+HuWindow = Annotated[
+    str | None,
+    options.choice("--hu-window", tuple(registry.HU_WINDOWS), "HU range shown to it.", rich_help_panel=MODEL),
+]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the slices.", rich_help_panel=LEARNING)]
+Batch = Annotated[int | None, typer.Option("--batch", help="Slices per step.", rich_help_panel=LEARNING)]
+Rate = Annotated[float | None, typer.Option("--lr", help="Highest learning rate.", rich_help_panel=LEARNING)]
+WeightDecay = Annotated[
+    float | None, typer.Option("--weight-decay", help="Of AdamW, on weights alone.", rich_help_panel=LEARNING)
+]
+Warmup = Annotated[
+    float | None,
+    typer.Option("--warmup", help="Share of the steps in which the rate rises.", rich_help_panel=LEARNING),
+]
+Schedule = Annotated[
+    str | None,
+    options.choice("--schedule", registry.SCHEDULES, "Rate after the warm-up.", rich_help_panel=LEARNING),
+]
+Crop = Annotated[
+    int | None,
+    typer.Option("--crop", help="Side of random crops, network px; 0: whole slices.", rich_help_panel=LEARNING),
+]
+Augment = Annotated[
+    bool | None,
+    typer.Option("--augment/--no-augment", help="Flips, scale and HU jitter.", rich_help_panel=LEARNING),
+]
+ValidateEvery = Annotated[
+    int | None,
+    typer.Option("--validate-every", min=1, help="Epochs between validations.", rich_help_panel=LEARNING),
+]
+Patience = Annotated[
+    int | None,
+    typer.Option(
+        "--patience",
+        min=0,
+        help="End after so many validations without a better one; 0: never.",
+        rich_help_panel=LEARNING,
+    ),
+]
+Amp = Annotated[
+    str | None,
+    options.choice("--amp", registry.AMP, "Mixed precision.", rich_help_panel=options.EXECUTION),
+]
+ChannelsLast = Annotated[
+    bool | None,
+    typer.Option(
+        "--channels-last/--channels-first", help="Memory order of activations.", rich_help_panel=options.EXECUTION
+    ),
+]
+
 
 def run(
     slices: Annotated[Path, options.input_path("Folder of select-slices.")] = Path("slices"),
     out: Annotated[Path, typer.Argument(metavar="[RUN]", help="Folder to write.")] = Path("run"),
     preset: Annotated[str, options.choice("--preset", tuple(registry.PRESETS), "Settings to start from.")] = "default",
-    detector: Annotated[
-        str | None,
-        options.choice("--detector", tuple(registry.DETECTORS), "Kind of detector.", rich_help_panel=MODEL),
-    ] = None,
-    backbone: Annotated[
-        str | None,
-        options.choice("--backbone", tuple(registry.BACKBONES), "Feature network.", rich_help_panel=MODEL),
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            "--weights",
-            metavar="none|imagenet|FILE",
-            help="Backbone weights to start from; FILE is .npz or .safetensors with torchvision's names.",
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
-    norm: Annotated[
-        str | None,
-        options.choice("--norm", registry.NORMS, "Norm layers of a backbone from scratch.", rich_help_panel=MODEL),
-    ] = None,
-    anchors: Annotated[
-        str | None,
-        typer.Option(
-            "--anchors",
-            metavar="auto|SIDES",
-            help="Anchor sides, network px, a level each (6,12,24); auto fits them to the training boxes.",
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
-    magnify: Annotated[
-        float | None, typer.Option("--magnify", help="Network pixels per stored pixel.", rich_help_panel=MODEL)
-    ] = None,
-    hu_window: Annotated[
-        str | None,
-        options.choice("--hu-window", tuple(registry.HU_WINDOWS), "HU range shown to it.", rich_help_panel=MODEL),
-    ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the slices.", rich_help_panel=LEARNING)] = None,
-    batch: Annotated[int | None, typer.Option("--batch", help="Slices per step.", rich_help_panel=LEARNING)] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="Highest learning rate.", rich_help_panel=LEARNING)] = None,
-    weight_decay: Annotated[
-        float | None, typer.Option("--weight-decay", help="Of AdamW, on weights alone.", rich_help_panel=LEARNING)
-    ] = None,
-    warmup: Annotated[
-        float | None,
-        typer.Option("--warmup", help="Share of the steps in which the rate rises.", rich_help_panel=LEARNING),
-    ] = None,
-    schedule: Annotated[
-        str | None,
-        options.choice("--schedule", registry.SCHEDULES, "Rate after the warm-up.", rich_help_panel=LEARNING),
-    ] = None,
-    crop: Annotated[
-        int | None,
-        typer.Option("--crop", help="Side of random crops, network px; 0: whole slices.", rich_help_panel=LEARNING),
-    ] = None,
-    augment: Annotated[
-        bool | None,
-        typer.Option("--augment/--no-augment", help="Flips, scale and HU jitter.", rich_help_panel=LEARNING),
-    ] = None,
-    validate_every: Annotated[
-        int | None,
-        typer.Option("--validate-every", min=1, help="Epochs between validations.", rich_help_panel=LEARNING),
-    ] = None,
-    patience: Annotated[
-        int | None,
-        typer.Option(
-            "--patience", min=0, help="End after so many validations without a better one; 0: never.", rich_help_panel=LEARNING
-        ),
-    ] = None,
-    amp: Annotated[
-        str | None,
-        options.choice("--amp", registry.AMP, "Mixed precision.", rich_help_panel=options.EXECUTION),
-    ] = None,
-    channels_last: Annotated[
-        bool | None,
-        typer.Option(
-            "--channels-last/--channels-first", help="Memory order of activations.", rich_help_panel=options.EXECUTION
-        ),
-    ] = None,
+    detector: Detector = None,
+    backbone: Backbone = None,
+    weights: Weights = None,
+    norm: Norm = None,
+    anchors: Anchors = None,
+    magnify: Magnify = None,
+    hu_window: HuWindow = None,
+    epochs: Epochs = None,
+    batch: Batch = None,
+    lr: Rate = None,
+    weight_decay: WeightDecay = None,
+    warmup: Warmup = None,
+    schedule: Schedule = None,
+    crop: Crop = None,
+    augment: Augment = None,
+    validate_every: ValidateEvery = None,
+    patience: Patience = None,
+    amp: Amp = None,
+    channels_last: ChannelsLast = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     threads: options.Threads = 0,
@@ -145,8 +168,6 @@ def run(
         return Result(data=planned, tables=[Table(("what", "value"), list(planned.items()), "Would train")])
     execution = Execution(device=device, threads=threads, workers=workers)
     with streams.progress() as progress:
-        summary = train(
-            slices, out, wanted, execution=execution, overwrite=overwrite, resume=resume, progress=progress
-        )
+        summary = train(slices, out, wanted, execution=execution, overwrite=overwrite, resume=resume, progress=progress)
     rows = list(summary.facts().items())
     return Result(output=out, data=summary.facts(), tables=[Table(("what", "value"), rows, "Trained")])

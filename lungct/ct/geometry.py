@@ -60,7 +60,8 @@ def half_extents_index(size_mm: Triple, grid: Grid) -> FloatArray:
     """
     half = np.asarray(size_mm, dtype=np.float64) / 2
     reach_mm: FloatArray = np.linalg.norm(half[:, None] * grid.direction_matrix, axis=0)
-    return reach_mm / np.asarray(grid.spacing_mm_zyx[::-1])
+    reach_mm /= np.asarray(grid.spacing_mm_zyx[::-1])
+    return reach_mm
 
 
 def _triple(values: FloatArray) -> Triple:

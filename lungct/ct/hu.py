@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 
 def clip_hu(values: NDArray[Any], hu_clip: tuple[int, int]) -> NDArray[np.int16]:
-    """An array of HU, any shape and number type, clipped to ``hu_clip`` and rounded to int16; NaN becomes the lowest."""
+    """HU of any shape and number type, clipped to ``hu_clip`` and rounded to int16; NaN becomes the lowest."""
     low, high = hu_clip
     if values.dtype.kind in "iu":
-        return np.clip(values, low, high).astype(np.int16)
-    clipped = np.clip(values, low, high)
-    return np.rint(np.nan_to_num(clipped, nan=low)).astype(np.int16)
+        return np.asarray(np.clip(values, low, high), dtype=np.int16)
+    clipped = np.fmax(values, low)  # of NaN and a number it gives the number
+    np.fmin(clipped, high, out=clipped)
+    return np.asarray(np.rint(clipped, out=clipped), dtype=np.int16)
 
 
 def gray_to_hu(gray: NDArray[np.uint8], window_hu: tuple[int, int]) -> NDArray[np.int16]:

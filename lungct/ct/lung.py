@@ -33,7 +33,7 @@ def coarse_lungs(hu: NDArray[Any]) -> BoolArray:
     inside = air & ~outside[labels]
     pieces, count = ndimage.label(inside)
     if count == 0:
-        return inside
+        return np.zeros_like(air)
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)
     sizes[0] = 0
     kept = (sizes >= LEAST_SHARE_OF_LARGEST * sizes.max())[pieces] & inside
@@ -53,4 +53,5 @@ def lung_area_mm2(hu: NDArray[Any], grid: Grid) -> FloatArray:
 def lung_slices(hu: NDArray[Any], grid: Grid) -> BoolArray:
     """(Z,) whether a slice shows enough lung: 5 cm^2, and a tenth of what the widest slice shows."""
     area = lung_area_mm2(hu, grid)
-    return area >= max(LEAST_AREA_MM2, LEAST_SHARE_OF_WIDEST * float(area.max()))
+    least = max(LEAST_AREA_MM2, LEAST_SHARE_OF_WIDEST * float(area.max()))
+    return np.asarray(area >= least, dtype=bool)

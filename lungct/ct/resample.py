@@ -22,15 +22,17 @@ def resample(volume: Volume, spacing_mm_zyx: Triple | None, hu_clip: tuple[int, 
     Source: the grid is ITK's ResampleImageFilter with the output origin moved by half the difference of the spacings.
     """
     grid = volume.grid if spacing_mm_zyx is None else resampled_grid(volume.grid, spacing_mm_zyx)
+    out = np.empty(grid.shape_zyx, np.int16)
     if grid == volume.grid:
-        return Volume(clip_hu(np.ascontiguousarray(volume.hu), hu_clip), grid)
+        for z, plane in enumerate(volume.hu):
+            out[z] = clip_hu(plane, hu_clip)
+        return Volume(out, grid)
     taps = [
         _taps(old, new, old_mm, new_mm)
         for old, new, old_mm, new_mm in zip(
             volume.grid.shape_zyx, grid.shape_zyx, volume.grid.spacing_mm_zyx, grid.spacing_mm_zyx, strict=True
         )
     ]
-    out = np.empty(grid.shape_zyx, np.int16)
     planes: dict[int, FloatArray] = {}
     low_z, high_z, weight_z = taps[0]
     for z in range(len(out)):
@@ -55,8 +57,14 @@ def _in_plane(plane: NDArray[Any], taps: list[tuple[IntArray, IntArray, FloatArr
     """(Y, X) of any number type to (Y', X') float32; along y first, where whole rows move."""
     (low_y, high_y, weight_y), (low_x, high_x, weight_x) = taps[1:]
     rows = plane.astype(np.float32)
-    lower = rows[low_y]
-    lower += (rows[high_y] - lower) * weight_y[:, None]
-    left = lower[:, low_x]
-    left += (lower[:, high_x] - left) * weight_x
+    lower = rows.take(low_y, axis=0)
+    upper = rows.take(high_y, axis=0)
+    upper -= lower
+    upper *= weight_y[:, None]
+    lower += upper
+    left = lower.take(low_x, axis=1)
+    right = lower.take(high_x, axis=1)
+    right -= left
+    right *= weight_x
+    left += right
     return left

@@ -48,7 +48,7 @@ def rule_of(method: str, **numbers: float | None) -> Rule:
     Raises:
         UsageError: a number of another rule.
     """
-    given = {name: value for name, value in numbers.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
     for name in given:
         if _NUMBER_OF[name] != method:
             flag = "--" + name.replace("_", "-")

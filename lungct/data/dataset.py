@@ -84,7 +84,6 @@ class TrainingSlices(Dataset[Sample]):
         shown = show_image(torch.from_numpy(image_hu), view, self.view.hu_window)
         return shown, {"boxes": boxes, "labels": labels}
 
-
     def __getitems__(self, keys: list[tuple[int, int]]) -> list[Sample] | InputError:
         """A batch; a slice that cannot be read comes back as its error, for a worker process would blur the message."""
         try:

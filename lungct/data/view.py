@@ -90,9 +90,8 @@ def magnified(image: Tensor, factor: float) -> Tensor:
     """(C, Y, X) float to (C, floor(Y f), floor(X f)), bilinear; edges of pixels map exactly by ``factor``."""
     if factor == 1:
         return image
-    return F.interpolate(
-        image[None], scale_factor=factor, mode="bilinear", align_corners=False, antialias=factor < 1
-    )[0]
+    shrinks = factor < 1
+    return F.interpolate(image[None], scale_factor=factor, mode="bilinear", align_corners=False, antialias=shrinks)[0]
 
 
 def draw_view(

@@ -12,9 +12,10 @@ from typing import Any
 from lungct.data.dataset import SliceReader
 from lungct.errors import UsageError
 from lungct.explain.base import Explanation, MethodOptions, Subject, load_method
+from lungct.explain.matching import matched
 from lungct.explain.network import Network
-from lungct.explain.targets import AUTO, best, matched, open_image
-from lungct.explain.write import Page, record_of, whole, write_image
+from lungct.explain.targets import AUTO, best, open_image
+from lungct.explain.write import Page, record_of, sweep, whole, write_image
 from lungct.inference.detect import detect_slices
 from lungct.io.atomic import staged_folder
 from lungct.io.coco import CocoImage, CocoTruth, read_detections, read_truth
@@ -57,10 +58,11 @@ class ExplainOptions:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A loaded model, the images chosen, and the settings that decide what a map looks like."""
+    """A loaded model, the images chosen (``truth``) of the whole ``split``, and the settings that decide a map."""
 
     network: Network
     truth: CocoTruth
+    split: CocoTruth
     options: ExplainOptions
     settings: Mapping[str, Any]
 
@@ -95,6 +97,8 @@ def explain(
             for method in options.methods
         }
         done = {image.id: _finished(folders, image, job.settings) for image in job.truth.images} if resume else {}
+        for folder in folders.values():
+            sweep(folder, [image for image in job.truth.images if done.get(image.id)])
         todo = iter(detections_of(job, [image for image in job.truth.images if not done.get(image.id)]))
         for number, image in enumerate(job.truth.images, 1):
             found = done.get(image.id) or _explain_image(job, image, next(todo), folders)
@@ -113,19 +117,16 @@ def prepare(run: Path, slices: Path, options: ExplainOptions) -> Job:
         InputError, UsageError: see :func:`explain`.
     """
     use_threads(options.threads)
-    truth = read_truth(slices)
-    if options.image_ids or options.max_images is not None:
-        truth = _chosen(truth, options)
+    split = read_truth(slices)
+    truth = _chosen(split, options) if options.image_ids or options.max_images is not None else split
     model = load_model(run, options.device)
     settings = {
         "model_sha256": sha256_of(run / FILE_NAME if run.is_dir() else run),
-        **{
-            name: getattr(options, name) for name in ("top", "score_threshold", "level", "scorer", "amp", "override")
-        },
+        **{name: getattr(options, name) for name in ("top", "score_threshold", "level", "scorer", "amp", "override")},
         **dataclasses.asdict(options.method),
         "own_detections": options.detections is None,
     }
-    return Job(Network(model, options.amp), truth, options, settings)
+    return Job(Network(model, options.amp), truth, split, options, settings)
 
 
 def _chosen(truth: CocoTruth, options: ExplainOptions) -> CocoTruth:
@@ -146,7 +147,7 @@ def detections_of(job: Job, images: Sequence[CocoImage]) -> Iterator[Detections]
     """The detections to explain of each image, in order."""
     options = job.options
     if options.detections is not None:
-        given = {one.image_id: one for one in read_detections(options.detections, job.truth)}
+        given = {one.image_id: one for one in read_detections(options.detections, job.split)}
         found: Iterator[Detections] = (given[image.id] for image in images)
     else:
         found = detect_slices(

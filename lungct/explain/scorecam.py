@@ -37,6 +37,7 @@ class Rises:
     passes: int
 
 
+@torch.inference_mode()
 def scorecam(subject: Subject, options: MethodOptions) -> Explanation:
     """One weighted sum of activations per detection, before the ReLU."""
     base = baseline_of(subject.image, options.baseline)
@@ -80,13 +81,12 @@ def rises(subject: Subject, activations: Tensor, base: Tensor, base_score: Float
     rise = np.zeros((len(activations), len(base_score)))
     lost = np.zeros(rise.shape)
     passes = 0
-    with torch.inference_mode():
-        for channels in live.split(batch):
-            masks = unit_range(rows_t @ activations[channels] @ columns_t.T)
-            passes += len(channels)
-            scores = subject.scorer(torch.lerp(base[None], subject.image[None], masks[:, None]))
-            rise[channels.cpu().numpy()] = scores.score.double().cpu().numpy() - base_score
-            lost[channels.cpu().numpy()] = scores.lost.cpu().numpy()
+    for channels in live.split(batch):
+        masks = unit_range(rows_t @ activations[channels] @ columns_t.T)
+        passes += len(channels)
+        scores = subject.scorer(torch.lerp(base[None], subject.image[None], masks[:, None]))
+        rise[channels.cpu().numpy()] = scores.score.double().cpu().numpy() - base_score
+        lost[channels.cpu().numpy()] = scores.lost.cpu().numpy()
     return Rises(rise, lost, passes)
 
 

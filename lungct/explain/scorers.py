@@ -114,7 +114,7 @@ class MatchScorer:
         for place, found in enumerate(outputs):
             if not len(found["boxes"]):
                 continue
-            iou = box_iou(self.boxes, found["boxes"].float())
+            iou = box_iou(self.boxes, found["boxes"].float()).nan_to_num()  # two boxes without area
             iou = iou * (self.classes[:, None] == found["labels"][None])
             overlap[place] = iou.amax(dim=1)
             score[place] = (iou * found["scores"].float()).amax(dim=1)

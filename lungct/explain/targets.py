@@ -1,4 +1,4 @@
-"""Which detections are explained, which true box each has found, and the network opened at them."""
+"""Which detections are explained, and the network opened at them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ import torch
 from numpy.typing import NDArray
 
 from lungct.errors import UsageError
-from lungct.evaluation.match import UNMATCHED, greedy_match, pair_up
 from lungct.explain.base import Subject
 from lungct.explain.network import Network
 from lungct.explain.scorers import AnchorScorer, MatchScorer, RoiScorer, Scorer
-from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth
 from lungct.models.preprocess import to_input
 from lungct.types import Detections, IntArray
 
-MATCH_IOU = 0.5
 AUTO = "auto"
 
 
@@ -29,24 +26,6 @@ def best(detections: Detections, top: int, score_threshold: float) -> Detections
         detections.scores[order],
         detections.labels[order],
     )
-
-
-def matched(truth: CocoTruth, image: CocoImage, detections: Detections) -> list[CocoAnnotation | None]:
-    """The true box each detection of one image has found at IoU >= .5, None for a false positive.
-
-    COCO's greedy matching: a true box goes to the best-scored detection on it, another one there is a false positive.
-    """
-    annotations = truth.annotations_of[image.id]
-    alone = CocoTruth(truth.categories, [image], annotations, truth.root)
-    matches = greedy_match(pair_up(alone, [detections], max(len(detections), 1)), (MATCH_IOU,))
-    # pair_up lays detections out by category and falling score, without those of unknown categories
-    order = np.lexsort((-detections.scores.astype(np.float64), detections.labels))
-    order = order[np.isin(detections.labels[order], list(truth.categories))]
-    found: list[CocoAnnotation | None] = [None] * len(detections)
-    for place, of_truth, hit in zip(order, matches.truth_of[:, 0], matches.hit[:, 0], strict=True):
-        if hit and of_truth != UNMATCHED:
-            found[place] = annotations[of_truth]
-    return found
 
 
 def open_image(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lungct.errors import InputError
 from lungct.explain.base import Explanation, finish, stacked
 from lungct.explain.geometry import Geometry
+from lungct.io.atomic import LOCK
 from lungct.io.coco import CocoAnnotation, CocoImage
 from lungct.io.npz import HEATMAP_SCHEMA, read_heatmaps, write_heatmaps
 from lungct.report.overlay import draw_overlay
@@ -127,3 +128,12 @@ def whole(folder: Path, image: CocoImage, settings: Mapping[str, Any]) -> dict[s
     except InputError:
         return None
     return record_of(image, maps) if maps.provenance.get("settings") == dict(settings) else None
+
+
+def sweep(folder: Path, images: Iterable[CocoImage]) -> None:
+    """Remove from a staging folder what an interrupted run left of images other than those that are whole."""
+    stems = {stem_of(image.id) for image in images}
+    for path in folder.iterdir():
+        stem = path.stem if path.suffix == ".npz" else path.stem.rpartition("_")[0]
+        if path.name != LOCK and (path.name.startswith(".") or stem not in stems):
+            path.unlink()

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from lungct.data.dataset import SliceReader
 from lungct.io.coco import CocoTruth
-from lungct.models.detector import LoadedModel, score_threshold as letting_through
+from lungct.models.detector import LoadedModel
+from lungct.models.detector import score_threshold as letting_through
 from lungct.models.device import amp_dtype, autocast
 from lungct.models.preprocess import check_serves, to_input
 from lungct.types import Detections, Progress, no_progress

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lungct.ct.stack import stack
 from lungct.errors import InputError, LungctError, OutputExists
 from lungct.inference.link import FoundNodule, LinkOptions, link, write_found
 from lungct.io import atomic
@@ -56,11 +56,11 @@ class PredictOptions:
 
 @dataclass(frozen=True)
 class PredictSummary:
-    """What was run and found; ``nodules`` is None where slices alone were given."""
+    """What was run and found; None where it does not apply or, before the run, is not known."""
 
     output: Path
-    images: int
-    detections: int = 0
+    images: int | None = None
+    detections: int | None = None
     scans: int | None = None
     nodules: int | None = None
     failed: tuple[str, ...] = ()
@@ -88,7 +88,7 @@ def plan_predict(run: Path, source: Path, out: Path | None, *, overwrite: bool =
     out = _checked_out(source, out, overwrite=overwrite)
     if is_slices(source):
         return PredictSummary(out, images=len(read_truth(source).images))
-    return PredictSummary(out, images=0, scans=len(_scans(source)))
+    return PredictSummary(out, scans=len(_scans(source)))
 
 
 def predict(
@@ -208,7 +208,10 @@ class _Scanning:
         from lungct.inference.detect import detect_arrays
 
         found: dict[int, Detections] = {}
-        for indices, stacks in slice_stacks(volume.hu, self.model.card.in_channels, CHUNK * self.options.batch):
+        context, step = self.model.card.in_channels, CHUNK * self.options.batch
+        for start in range(0, len(volume.hu), step):
+            indices = range(start, min(start + step, len(volume.hu)))
+            stacks = [stack(volume.hu, z, context) for z in indices]
             marks = detect_arrays(
                 self.model,
                 stacks,
@@ -269,13 +272,3 @@ def at_model_grid(volume: Volume, card: ModelCard, name: str, override: bool = F
     if wanted is not None and np.allclose(wanted, canonical.grid.spacing_mm_zyx, rtol=SAME_SPACING, atol=0):
         wanted = None
     return resample(canonical, wanted, hu_clip)
-
-
-def slice_stacks(
-    volume_hu: NDArray[np.int16], channels: int, count: int
-) -> Iterator[tuple[list[int], list[NDArray[np.int16]]]]:
-    """Up to ``count`` z indices at a time and their (C, Y, X) stacks; beyond an end its own slice is repeated."""
-    offsets = np.arange(channels) - (channels - 1) // 2
-    for start in range(0, len(volume_hu), count):
-        indices = list(range(start, min(start + count, len(volume_hu))))
-        yield indices, [volume_hu[np.clip(z + offsets, 0, len(volume_hu) - 1)] for z in indices]

@@ -62,7 +62,8 @@ def load_state(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError.of(path, "no such file") from None
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as problem:
-        raise InputError.of(path, f"not readable as a training state ({' '.join(str(problem).split())[:120]})") from None
+        reason = " ".join(str(problem).split())[:120]
+        raise InputError.of(path, f"not readable as a training state ({reason})") from None
     if not isinstance(state, dict):
         raise InputError.of(path, "not a training state")
     return state

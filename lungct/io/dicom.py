@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,10 +68,10 @@ def _read_header(path: Path) -> SliceHeader | str:
     """The header, or the reason why the file is no CT slice."""
     if not is_dicom(path):
         return "no DICOM"
-    import SimpleITK as sitk
+    import SimpleITK
 
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    reader = sitk.ImageFileReader()
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+    reader = SimpleITK.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(path))
     try:
@@ -115,8 +116,8 @@ def read_series(headers: Sequence[SliceHeader], name: str) -> Volume:
     ``name`` stands for the series in messages. Of slices at one position the one of lowest InstanceNumber is kept.
 
     Raises:
-        InputError: fewer than two slices, mixed orientations, sizes or pixel spacings, missing slices, uneven spacing, a
-            tilted gantry, a file that cannot be decoded.
+        InputError: fewer than two slices, mixed orientations, sizes or pixel spacings, missing slices, uneven spacing,
+            a tilted gantry, a file that cannot be decoded.
     """
     direction = _direction(headers, name)
     kept, position_mm = _in_order(headers, direction, name)
@@ -179,14 +180,11 @@ def _step(position_mm: FloatArray, name: str) -> float:
         return float(position_mm[-1] - position_mm[0]) / len(gaps)
     missing = int(np.rint(gaps / usual - 1).clip(0).sum())
     if missing and np.abs(gaps / usual - np.rint(gaps / usual)).max() <= 0.1:
-        problem = f"{missing} of {len(position_mm) + missing} slices missing, the first after slice {_first_gap(gaps, usual)}"
+        first = int(np.argmax(gaps > 1.5 * usual)) + 1
+        problem = f"{missing} of {len(position_mm) + missing} slices missing, the first after slice {first}"
     else:
         problem = f"uneven slice spacing, {gaps.min():.2f} to {gaps.max():.2f} mm"
     raise InputError.of(name, problem, "export the series anew; gaps are not filled in")
-
-
-def _first_gap(gaps_mm: FloatArray, usual_mm: float) -> int:
-    return int(np.argmax(gaps_mm > 1.5 * usual_mm)) + 1
 
 
 def _refuse_tilt(kept: Sequence[SliceHeader], direction: FloatArray, name: str) -> None:
@@ -197,24 +195,24 @@ def _refuse_tilt(kept: Sequence[SliceHeader], direction: FloatArray, name: str) 
         raise InputError.of(name, f"slices shift sideways by up to {drift.max():.1f} mm (tilted gantry)", hint)
 
 
-def _read_slices(kept: Sequence[SliceHeader], name: str) -> NDArray[np.int16] | NDArray[np.float32]:
-    import SimpleITK as sitk
+def _read_slices(kept: Sequence[SliceHeader], name: str) -> NDArray[Any]:
+    import SimpleITK
 
     planes = []
     for number, header in enumerate(kept, 1):
         try:
-            image = sitk.ReadImage(str(header.path), imageIO="GDCMImageIO")
+            image = SimpleITK.ReadImage(str(header.path), imageIO="GDCMImageIO")
         except RuntimeError:
             raise InputError.of(name, f"slice {number} of {len(kept)} cannot be decoded") from None
-        plane = sitk.GetArrayFromImage(image)
+        plane = SimpleITK.GetArrayFromImage(image)
         plane = plane.reshape(plane.shape[-2:])
         planes.append(_narrowed(plane))
     return np.stack(planes)
 
 
-def _narrowed(plane: NDArray[np.generic]) -> NDArray[np.int16] | NDArray[np.float32]:
+def _narrowed(plane: NDArray[Any]) -> NDArray[Any]:
     """Whole HU as int16, fractions as float32."""
     if plane.dtype.kind not in "iu":
         return plane.astype(np.float32)
     limits = np.iinfo(np.int16)
-    return np.clip(plane, limits.min, limits.max).astype(np.int16)
+    return np.asarray(np.clip(plane, limits.min, limits.max), dtype=np.int16)

@@ -1,26 +1,41 @@
 """NIfTI <-> Volume: the only module that knows RAS against LPS, qform and sform.
 
 On disk: RAS orientation (index i grows to the right, j to the front, k to the head), qform = sform, code 1, mm. In
-memory: (Z, Y, X) and LPS. Gzip goes through python-isal, several times faster than zlib at about its size.
+memory: (Z, Y, X) and LPS. Gzip goes through python-isal, several times faster than zlib at about its size; voxels are
+never copied as a whole on their way.
 """
 
 from __future__ import annotations
 
 import io
+import logging
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import nibabel
 import numpy as np
 from isal import igzip, isal_zlib
+from numpy.typing import NDArray
 
 from lungct.errors import InputError
 from lungct.io import atomic
-from lungct.types import Grid, Volume
+from lungct.types import FloatArray, Grid, Volume
 
+logger = logging.getLogger("lungct")
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 COMPRESSION = 1
+SHEAR_TOLERANCE = 1e-3
+_UNREADABLE: tuple[Any, ...] = (
+    OSError,
+    EOFError,
+    ValueError,
+    zlib.error,
+    isal_zlib.error,
+    nibabel.filebasedimages.ImageFileError,
+    nibabel.spatialimages.HeaderDataError,
+    nibabel.wrapstruct.WrapStructError,
+)
 
 
 def write_nifti(path: Path, volume: Volume, *, durable: bool = True, reorient: bool = True) -> None:
@@ -28,22 +43,31 @@ def write_nifti(path: Path, volume: Volume, *, durable: bool = True, reorient: b
 
     ``reorient=False`` keeps the volume's own index order, flips and all.
     """
-    voxels, affine = np.ascontiguousarray(volume.hu).transpose(2, 1, 0), RAS_FROM_LPS @ volume.grid.affine_lps
+    voxels, affine = volume.hu.transpose(2, 1, 0), RAS_FROM_LPS @ volume.grid.affine_lps
     if reorient:
         voxels, affine = _to_ras(voxels, affine)
-    image = nibabel.Nifti1Image(voxels, affine, dtype=voxels.dtype)
-    image.header.set_xyzt_units("mm")
-    image.set_qform(affine, code=1)
-    image.set_sform(affine, code=1)
-    header = io.BytesIO()
-    image.header.set_data_offset(352)
-    image.header["magic"] = b"n+1"
-    image.header.write_to(header)
-    with atomic.atomic_file(path, durable=durable) as stream:
-        stream.write(igzip.compress(header.getvalue() + voxels.tobytes(order="F"), COMPRESSION, mtime=0))
+    header = nibabel.Nifti1Image(voxels[:1, :1, :1], affine, dtype=voxels.dtype).header
+    header.set_data_shape(voxels.shape)
+    header.set_xyzt_units("mm")
+    header.set_qform(affine, code=1)
+    header.set_sform(affine, code=1)
+    header.set_data_offset(352)
+    header["magic"] = b"n+1"
+    with (
+        atomic.atomic_file(path, durable=durable) as stream,
+        igzip.IGzipFile("", "wb", compresslevel=COMPRESSION, fileobj=stream, mtime=0) as packed,
+    ):
+        _write_voxels(cast(BinaryIO, packed), header, voxels)
 
 
-def _to_ras(voxels: np.ndarray[Any, Any], affine: np.ndarray[Any, Any]) -> tuple[Any, Any]:
+def _write_voxels(stream: BinaryIO, header: Any, voxels: NDArray[Any]) -> None:
+    """Header (nibabel adds the four bytes that say 'no extension') and the voxels plane by plane, i fastest."""
+    header.write_to(stream)
+    for k in range(voxels.shape[2]):
+        stream.write(voxels[:, :, k].tobytes(order="F"))
+
+
+def _to_ras(voxels: NDArray[Any], affine: FloatArray) -> tuple[NDArray[Any], FloatArray]:
     orientation = nibabel.orientations.io_orientation(affine)
     flipped = nibabel.orientations.apply_orientation(voxels, orientation)
     return flipped, affine @ nibabel.orientations.inv_ornt_aff(orientation, voxels.shape)
@@ -52,49 +76,102 @@ def _to_ras(voxels: np.ndarray[Any, Any], affine: np.ndarray[Any, Any]) -> tuple
 def read_nifti(path: Path) -> Volume:
     """Read a 3D NIfTI in its stored index order; integer types without a slope stay as they are, others are float32.
 
+    The sform places the voxels, as in nibabel, and the qform where there is none. Of a sheared sform (its axes not at
+    right angles, which ITK refuses) the qform is taken, if the two agree to half a voxel over the whole scan.
+
     Raises:
         InputError: missing, truncated, not NIfTI, not 3D, a geometry that is missing, singular or sheared.
     """
     try:
         with open(path, "rb") as stream:
-            packed = stream.read()
-        data = igzip.decompress(packed) if packed[:2] == b"\x1f\x8b" else packed
-        image = nibabel.Nifti1Image.from_bytes(data)
-        voxels = _voxels(image, path)
+            data = stream.read()
+        if data[:2] == b"\x1f\x8b":
+            data = igzip.decompress(data)
+        header = _header(data)
+        voxels = _voxels(data, header, path)
     except FileNotFoundError:
         raise InputError.of(path, "no such file") from None
-    except (OSError, EOFError, ValueError, zlib.error, isal_zlib.error, nibabel.filebasedimages.ImageFileError) as e:
-        raise InputError.of(path, f"not readable as NIfTI ({' '.join(str(e).split())[:120]})") from None
-    return Volume(voxels.transpose(2, 1, 0), _grid(image, voxels.shape, path))
+    except _UNREADABLE as problem:
+        raise InputError.of(path, f"not readable as NIfTI ({' '.join(str(problem).split())[:120]})") from None
+    return Volume(voxels.transpose(2, 1, 0), _grid(header, voxels.shape, path))
 
 
-def _voxels(image: Any, path: Path) -> np.ndarray[Any, Any]:
-    shape = image.shape
+def _header(data: bytes) -> Any:
+    two = int.from_bytes(data[:4], "little") == 540 or int.from_bytes(data[:4], "big") == 540
+    kind = nibabel.Nifti2Header if two else nibabel.Nifti1Header
+    return kind.from_fileobj(io.BytesIO(data[: 1024 if two else 512]), check=True)
+
+
+def _voxels(data: bytes, header: Any, path: Path) -> NDArray[Any]:
+    """(X, Y, Z) view of the file's bytes where no slope asks for more."""
+    shape = header.get_data_shape()
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) != 3 or min(shape) < 1:
-        raise InputError.of(path, f"shape {image.shape}, expected one 3D volume")
-    if image.get_data_dtype().fields is not None or image.get_data_dtype().kind == "c":
+        raise InputError.of(path, f"shape {header.get_data_shape()}, expected one 3D volume")
+    kind = header.get_data_dtype()
+    if kind.fields is not None or kind.kind == "c":
         raise InputError.of(path, "colour or complex voxels, expected HU")
-    if image.dataobj.slope in (None, 1.0) and image.dataobj.inter in (None, 0.0):
-        return np.asanyarray(image.dataobj).reshape(shape)
-    return np.asarray(image.dataobj.get_scaled(np.float32)).astype(np.float32, copy=False).reshape(shape)
+    count = int(np.prod(shape))
+    voxels = np.frombuffer(data, kind, count, int(header.get_data_offset())).reshape(shape, order="F")
+    slope, intercept = header.get_slope_inter()
+    if slope in (None, 1.0) and intercept in (None, 0.0):
+        return voxels
+    scaled = voxels.astype(np.float32)
+    scaled *= np.float32(slope)
+    scaled += np.float32(intercept or 0.0)
+    return scaled
 
 
-def _grid(image: Any, shape: tuple[int, ...], path: Path) -> Grid:
-    if int(image.header["qform_code"]) == 0 and int(image.header["sform_code"]) == 0:
-        raise InputError.of(path, "neither qform nor sform is set, so its place in the world is unknown")
-    affine = RAS_FROM_LPS @ image.affine
+def _grid(header: Any, shape: tuple[int, ...], path: Path) -> Grid:
+    affine = RAS_FROM_LPS @ _affine_ras(header, shape, path)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or (spacing <= 1e-6).any():
-        raise InputError.of(path, "affine with a zero or non-finite spacing")
     direction = affine[:3, :3] / spacing
-    if np.abs(direction.T @ direction - np.eye(3)).max() > 1e-3:
-        raise InputError.of(path, "sheared affine (its axes are not at right angles)", "resample it to a straight grid")
-    scale = {"meter": 1000.0, "micron": 0.001}.get(image.header.get_xyzt_units()[0], 1.0)
+    # The nearest rotation takes away the shear of rounding, which ITK would refuse further on.
+    left, _, right = np.linalg.svd(direction)
+    direction = left @ right
+    scale = {"meter": 1000.0, "micron": 0.001}.get(header.get_xyzt_units()[0], 1.0)
     return Grid(
         (shape[2], shape[1], shape[0]),
         tuple((spacing[::-1] * scale).tolist()),
         tuple((affine[:3, 3] * scale).tolist()),
         tuple(direction.ravel().tolist()),
     )
+
+
+def _affine_ras(header: Any, shape: tuple[int, ...], path: Path) -> FloatArray:
+    forms = [
+        (name, form)
+        for name, form in (("sform", _form(header, "s")), ("qform", _form(header, "q")))
+        if form is not None
+    ]
+    if not forms:
+        raise InputError.of(path, "neither qform nor sform is set, so its place in the world is unknown")
+    name, affine = forms[0]
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(affine).all() or (spacing <= 1e-6).any():
+        raise InputError.of(path, f"{name} with a zero or non-finite spacing")
+    if not _sheared(affine):
+        return affine
+    if len(forms) == 2 and _apart(affine, forms[1][1], shape) <= 0.5 * spacing.min():
+        logger.info("%s: sheared sform, the qform is taken", path)
+        return forms[1][1]
+    raise InputError.of(path, f"sheared {name} (its axes are not at right angles)", "resample it to a straight grid")
+
+
+def _form(header: Any, letter: str) -> FloatArray | None:
+    """The (4, 4) RAS affine of one form, None where its code is 0."""
+    if int(header[f"{letter}form_code"]) == 0:
+        return None
+    return np.asarray(header.get_sform() if letter == "s" else header.get_qform(), dtype=np.float64)
+
+
+def _sheared(affine: FloatArray) -> bool:
+    direction = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(np.abs(direction.T @ direction - np.eye(3)).max() > SHEAR_TOLERANCE)
+
+
+def _apart(one: FloatArray, other: FloatArray, shape: tuple[int, ...]) -> float:
+    """Largest distance in mm between where two affines put a corner of the scan."""
+    corners = np.array([[i, j, k, 1] for i in (0, shape[0] - 1) for j in (0, shape[1] - 1) for k in (0, shape[2] - 1)])
+    return float(np.linalg.norm((corners @ (one - other).T)[:, :3], axis=1).max())

@@ -40,20 +40,20 @@ def read_volume(path: Path) -> Volume:
 
 
 def _read_itk(path: Path) -> Volume:
-    import SimpleITK as sitk
+    import SimpleITK
 
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
     try:
-        image = sitk.ReadImage(str(path))
+        image = SimpleITK.ReadImage(str(path))
     except RuntimeError as problem:
         raise InputError.of(path, f"not readable ({itk_reason(problem)})") from None
     while image.GetDimension() > 3 and image.GetSize()[-1] == 1:
         image = image[(slice(None),) * (image.GetDimension() - 1) + (0,)]
     if image.GetDimension() != 3:
-        raise InputError.of(path, f"{image.GetDimension()} dimensions of size {image.GetSize()}, expected one 3D volume")
+        raise InputError.of(path, f"{image.GetDimension()}D of size {image.GetSize()}, expected one 3D volume")
     if image.GetNumberOfComponentsPerPixel() != 1 or "complex" in image.GetPixelIDTypeAsString():
         raise InputError.of(path, "colour, vector or complex voxels, expected HU")
-    return Volume(sitk.GetArrayFromImage(image), itk_grid(image, path))
+    return Volume(SimpleITK.GetArrayFromImage(image), itk_grid(image, path))
 
 
 def itk_grid(image: object, path: Path) -> Grid:

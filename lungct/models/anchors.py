@@ -13,7 +13,9 @@ SMALLEST_PX = 4.0
 def iou_of_extents(a_wh: FloatArray, b_wh: FloatArray) -> FloatArray:
     """(N, M) IoU of boxes of extents (N, 2) and (M, 2) px that share a centre."""
     inner = np.minimum(a_wh[:, None], b_wh[None]).prod(-1)
-    return inner / (a_wh.prod(-1)[:, None] + b_wh.prod(-1)[None] - inner)
+    union = a_wh.prod(-1)[:, None] + b_wh.prod(-1)[None] - inner
+    iou: FloatArray = inner / union
+    return iou
 
 
 def kmeans_extents(extents_wh_px: FloatArray, count: int) -> FloatArray:

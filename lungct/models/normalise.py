@@ -11,9 +11,7 @@ from lungct.models.card import ModelCard
 class Normalise(GeneralizedRCNNTransform):  # type: ignore[misc]
     """Subtracts the mean, divides by the deviation, pads a batch to one size; boxes stay as they are."""
 
-    def resize(
-        self, image: Tensor, target: dict[str, Tensor] | None = None
-    ) -> tuple[Tensor, dict[str, Tensor] | None]:
+    def resize(self, image: Tensor, target: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor] | None]:
         """Leave the size alone (torchvision's would bring the short side to 800 px)."""
         return image, target
 

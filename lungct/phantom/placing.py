@@ -73,7 +73,7 @@ def _find(
     else:
         points, depth, border = room.points_mm, room.depth_mm, room.border_mm
     at_pleura = draw.place == "juxta-pleural"
-    near, far = (0.4 * radius + 0.6, 0.85 * radius + 0.6) if at_pleura else (1.2 * radius + 2.0, np.inf)
+    near, far = (0.5 * radius + 0.6, 0.9 * radius + 0.6) if at_pleura else (1.2 * radius + 2.0, np.inf)
     fits = (depth >= near) & (depth <= far) & (border > reach_mm(draw) + 1.0)
     for other, taken in placed:
         apart = 1.3 * (radius + other.diameter_mm / 2) + GAP_MM

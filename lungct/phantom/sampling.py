@@ -12,6 +12,8 @@ from lungct.types import Grid, Triple
 KINDS = ("solid", "part-solid", "ground-glass")
 PLACES = ("isolated", "juxta-pleural", "vessel-attached")
 DIAMETER_RANGE_MM = (4.0, 30.0)
+SPIKES_ADD = 0.35
+"""Share of the diameter that the spikes of the most spiculated nodule add to its box."""
 THICKEST_SLICE_MM = 2.5
 BLOCK = 8
 """One patient in each block of this many has no nodule."""
@@ -101,11 +103,12 @@ def draw_nodule(rng: np.random.Generator, *, smallest_mm: float = 4.0, largest_m
     Source: McWilliams et al., NEJM 2013 (which predictors, and their direction).
     """
     low, high = max(smallest_mm, DIAMETER_RANGE_MM[0]), min(largest_mm, DIAMETER_RANGE_MM[1])
-    diameter = float(np.clip(8.0 * math.exp(0.47 * rng.standard_normal()), low, max(low, high)))
+    diameter = _diameter(rng, low, max(low, high))
     kind = str(rng.choice(KINDS, p=[0.62, 0.18, 0.20] if diameter >= 6 else [0.9, 0.0, 0.1]))
     place = str(rng.choice(PLACES, p=[0.45, 0.30, 0.25]))
     lean = -0.9 + 1.1 * math.log(diameter / 8.0) + 1.0 * rng.standard_normal()
     spiculation = 1.0 / (1.0 + math.exp(-1.6 * lean)) * (0.4 if kind == "ground-glass" else 1.0)
+    diameter = max(low, min(diameter, high / (1.0 + SPIKES_ADD * spiculation)))
     odds = -2.9 + 2.2 * math.log(diameter / 8.0) + 4.0 * spiculation + (0.8 if kind == "part-solid" else 0.0)
     malignant = int(rng.random() < 1.0 / (1.0 + math.exp(-odds)))
     solid_hu = float(rng.uniform(-10, 70))
@@ -114,6 +117,14 @@ def draw_nodule(rng: np.random.Generator, *, smallest_mm: float = 4.0, largest_m
         solid_hu, spiculation = float(rng.uniform(150, 400)), 0.2 * spiculation
     hu = solid_hu if kind == "solid" else float(rng.uniform(-700, -520))
     return NoduleDraw(kind, place, diameter, spiculation, hu, min(solid_hu, 60.0), malignant)
+
+
+def _diameter(rng: np.random.Generator, low: float, high: float) -> float:
+    for _ in range(50):
+        diameter = 8.0 * math.exp(0.47 * rng.standard_normal())
+        if low <= diameter <= high:
+            return diameter
+    return low
 
 
 def draw_body(rng: np.random.Generator) -> Body:
@@ -152,7 +163,7 @@ def draw_scanner(rng: np.random.Generator, body: Body, size: int, slices: int) -
         (slices, size, size),
         (thickness, pixel, pixel),
         _triple(np.round(origin, 3)),
-        tuple(float(value) for value in direction.ravel()),
+        tuple(float(value) + 0.0 for value in direction.ravel()),
     )
     noise, sharpness, padded = float(rng.uniform(15, 25)), float(rng.uniform(0, 1)), bool(rng.random() < 0.5)
     return Scanner(grid, _triple(isocenter), noise, sharpness, padded)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -51,8 +52,9 @@ class Ledger:
             entry: Record = json.loads(self._path(name).read_text("utf-8"))
         except (OSError, ValueError):
             return None
-        whole = entry["fingerprint"] == self.fingerprint and all((self.staging / one).is_file() for one in entry["files"])
-        return dict(entry["record"]) if whole else None
+        if entry["fingerprint"] != self.fingerprint:
+            return None
+        return dict(entry["record"]) if all((self.staging / one).is_file() for one in entry["files"]) else None
 
     def store(self, name: str, record: Record, files: Iterable[str]) -> None:
         """Note a case as finished; called after its files are written."""
@@ -106,10 +108,20 @@ def _results(
         return
     # Forked copies of a process with threads (ITK, BLAS) may hang: start clean ones.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(items)), mp_context=context) as pool:
+    level = logging.getLogger("lungct").getEffectiveLevel()
+    with ProcessPoolExecutor(min(workers, len(items)), context, _start_worker, (level,)) as pool:
         names: dict[Future[Record], str] = {pool.submit(work, item): name for name, item in items.items()}
         try:
             for future in as_completed(names):
                 yield names[future], future.result
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker(level: int) -> None:
+    """Warnings of a worker look like those of the command line."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("lungct: %(levelname)s: %(message)s"))
+    logger = logging.getLogger("lungct")
+    logger.handlers[:] = [handler]
+    logger.setLevel(level)

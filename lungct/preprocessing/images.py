@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,13 +83,12 @@ def _image_row(number: int, record: Record, hu_clip: tuple[int, int]) -> CocoIma
     facts["hu_clip"] = list(hu_clip)
     if record["split"]:
         facts["split"] = record["split"]
-    return CocoImage(number, record["path"], *record["shape"], facts)
+    width, height = record["shape"]
+    return CocoImage(number, record["path"], width, height, facts)
 
 
-def _annotations(
-    image: SliceImage, row: CocoImage, categories: dict[str, int], first_id: int
-) -> list[CocoAnnotation]:
-    found = []
+def _annotations(image: SliceImage, row: CocoImage, categories: dict[str, int], first_id: int) -> list[CocoAnnotation]:
+    found: list[CocoAnnotation] = []
     for index, box in enumerate(np.asarray(image.boxes_xyxy_px, dtype=np.float64)):
         clipped = np.clip(box, 0, [row.width, row.height, row.width, row.height])
         if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:

@@ -49,7 +49,9 @@ class PreprocessSummary:
         return {key: value for key, value in asdict(self).items() if key != "failed"}
 
 
-def plan_preprocess(source: Path, out: Path, options: PreprocessOptions, *, overwrite: bool = False) -> PreprocessSummary:
+def plan_preprocess(
+    source: Path, out: Path, options: PreprocessOptions, *, overwrite: bool = False
+) -> PreprocessSummary:
     """What :func:`preprocess` would do; reads headers and tables, writes nothing.
 
     Raises:

@@ -112,9 +112,7 @@ def _write_flat(out: Path, ledger: Ledger, options: SelectOptions, running: Runn
     outcome = run_cases("images", work, by_name, running)
     kept = {record["name"]: record["digest"] for record in outcome.records}
     images = [image for name, image in by_name.items() if name in kept]
-    refuse_duplicates(
-        ((name, digest, split_of[by_name[name].patient_id]) for name, digest in kept.items()), out
-    )
+    refuse_duplicates(((name, digest, split_of[by_name[name].patient_id]) for name, digest in kept.items()), out)
     annotations = [one for image in images for one in truth.annotations_of[image.id]]
     records = [
         {

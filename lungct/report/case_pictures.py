@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,10 +55,10 @@ class Gallery:
         return (maps.heatmaps[place].astype(np.float32), flag) if same[place] >= SAME_BOX_IOU else None
 
     def _read(self, folder: Path, image_id: str) -> Heatmaps | None:
-        path = folder / f"{image_id}.npz"
+        # Ids may be strings with slashes in them; on disk they are percent-encoded.
+        path = folder / f"{quote(image_id, safe='')}.npz"
         if path not in self._maps:
-            inside = path.resolve().is_relative_to(folder.resolve())
-            self._maps[path] = npz.read_heatmaps(path) if inside and path.is_file() else None
+            self._maps[path] = npz.read_heatmaps(path) if path.is_file() else None
         return self._maps[path]
 
     def slice_hu(self, case: Case) -> NDArray[np.int16]:

@@ -105,7 +105,7 @@ def precision_recall(path_stem: Path, curves: Mapping[str, tuple[FloatArray, Flo
         if curves:
             plot.legend(loc="lower left")
 
-    canvas.save_pair(path_stem, paint, height_in=3.9)
+    canvas.save_pair(path_stem, paint, height_in=3.6)
 
 
 def froc(
@@ -121,7 +121,8 @@ def froc(
 
     Args:
         path_stem: where ``.png`` and ``.svg`` go.
-        fp_per_image: (N,) false positives per slice or scan, rising.
+        fp_per_image: (N,) false positives per slice or scan, never falling; straight between points, so a
+            staircase gives both ends of each step.
         sensitivity: (N,) in 0..1.
         at: false-positive rate -> sensitivity, the operating points that are marked and whose mean is named.
         band: lower and upper sensitivity, (N,) each, of a confidence band.
@@ -130,11 +131,11 @@ def froc(
 
     def paint(sheet: Figure) -> None:
         plot = sheet.subplots()
-        rates, found = _extended(np.asarray(fp_per_image, float), np.asarray(sensitivity, float))
+        rates, found = extended(np.asarray(fp_per_image, float), np.asarray(sensitivity, float))
         if band is not None:
-            low, high = (_extended(np.asarray(fp_per_image, float), np.asarray(edge, float))[1] for edge in band)
-            plot.fill_between(rates, low, high, step="post", color=canvas.SERIES[0], alpha=0.18, linewidth=0)
-        plot.plot(rates, found, drawstyle="steps-post", color=canvas.SERIES[0])
+            low, high = (extended(np.asarray(fp_per_image, float), np.asarray(edge, float))[1] for edge in band)
+            plot.fill_between(rates, low, high, color=canvas.SERIES[0], alpha=0.18, linewidth=0)
+        plot.plot(rates, found, color=canvas.SERIES[0])
         plot.plot(list(at), list(at.values()), "o", color=canvas.SERIES[1], clip_on=False, zorder=3)
         plot.set_xscale("log", base=2)
         plot.set_xlim(FP_TICKS[0], FP_TICKS[-1])
@@ -149,15 +150,13 @@ def froc(
     canvas.save_pair(path_stem, paint, height_in=3.6)
 
 
-def _extended(rates: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The curve with its first point pulled to the left edge of a log axis and its last drawn on to the right edge."""
+def extended(rates: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The curve read off at the left edge of a log axis, which has no 0, and drawn on level to the right edge."""
     if not len(rates):
-        return np.array(FP_TICKS[:1]), np.zeros(1)
+        return np.array([FP_TICKS[0], FP_TICKS[-1]]), np.zeros(2)
     left, right = FP_TICKS[0] / 2, max(FP_TICKS[-1], float(rates[-1]))
-    before = values[rates <= left]
     keep = rates > left
-    start = before[-1] if len(before) else 0.0
-    return np.r_[left, rates[keep], right], np.r_[start, values[keep], values[-1]]
+    return np.r_[left, rates[keep], right], np.r_[np.interp(left, rates, values), values[keep], values[-1]]
 
 
 def ap_over_iou(path_stem: Path, ious: FloatArray, ap: FloatArray, ar: FloatArray) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from lungct import __version__
+from lungct import __version__, registry
 from lungct.errors import InputError
 from lungct.io import atomic
 from lungct.report import sections, table
@@ -29,6 +29,7 @@ NOT_RUN: Mapping[str, tuple[str, str]] = {
     "game": ("Segmentation game", "lungct segmentation-game"),
 }
 """Place -> what it is called, and the command that makes it."""
+TILE_RULE = "adaptive"
 
 
 @dataclass(frozen=True)
@@ -104,16 +105,26 @@ def _tiles(outputs: Outputs) -> list[tuple[str, str, str]]:
         boxes = sum(len(truth.annotations) for truth in outputs.splits.values())
         tiles.append(("Patients", f"{patients:,}", f"{boxes:,} true boxes"))
     if outputs.evaluation is not None:
-        ci95, found = outputs.evaluation.get("ci95") or {}, outputs.evaluation
-        spread = table.interval(ci95.get("ap@0.5"))
+        found = outputs.evaluation
+        spread = table.interval((found.get("ci95") or {}).get("ap@0.5"))
         ap50 = table.number((found.get("ap") or {}).get("0.5"))
         tiles.append(("AP at IoU .5", ap50, f"95 % {spread}" if spread != table.NONE else "no interval"))
         froc = found.get("froc") or {}
-        tiles.append(("FROC mean", table.number(froc.get("mean")), f"sensitivity per {froc.get('unit', 'slice')}"))
-    if outputs.methods is not None:
-        maps = "methods and controls"
-        tiles.append(("Explained by", str(len(outputs.methods)), maps))
-    return tiles
+        tiles.append(("FROC mean", table.number(froc.get("mean")), f"1/8 to 8 false per {froc.get('unit', 'slice')}"))
+    return [*tiles, *_game_tile(outputs)]
+
+
+def _game_tile(outputs: Outputs) -> list[tuple[str, str, str]]:
+    """The best method of the game, beside the control that explains nothing."""
+    rows = (outputs.game or {}).get("rows") or []
+    scored = [row for row in rows if isinstance(row.get("normalised"), (int, float)) and row.get("rule") == TILE_RULE]
+    methods = [row for row in scored if row.get("method") not in registry.CONTROLS]
+    if not methods:
+        return []
+    best = max(methods, key=lambda row: float(row["normalised"]))
+    gaussian = [table.number(row["normalised"]) for row in scored if row.get("method") == "gaussian"]
+    basis = f"{best['method']}, 0 is chance" + (f"; Gaussian {gaussian[0]}" if gaussian else "")
+    return [("Heat in the nodule", table.number(best["normalised"]), basis)]
 
 
 def _run_line(run: Mapping[str, Any]) -> dict[str, str]:

@@ -28,7 +28,7 @@ class Table:
 
 def data_table(splits: Mapping[str, CocoTruth]) -> Table:
     """Patients, scans, slices and nodules per split."""
-    columns = ("split", "patients", "scans", "slices", "of them with a nodule", "boxes", "nodules")
+    columns = ("split", "patients", "scans", "slices", "with a box", "boxes", "nodules")
     rows = []
     for name, truth in splits.items():
         with_nodule = sum(bool(found) for found in truth.annotations_of.values())
@@ -89,7 +89,7 @@ def ap_table(evaluation: Mapping[str, Any]) -> Table:
     for iou in ap:
         cells = [number(ap[iou]), interval(ci95.get(f"ap@{iou}")), number(ar.get(iou)), interval(ci95.get(f"ar@{iou}"))]
         rows.append([f"mean of {iou.replace(':', ' to ')}" if ":" in iou else iou, *cells])
-    return Table("Average precision and recall", columns, rows)
+    return _without_empty(Table("Average precision and recall", columns, rows))
 
 
 def froc_table(evaluation: Mapping[str, Any]) -> Table | None:
@@ -116,7 +116,18 @@ def counts_table(evaluation: Mapping[str, Any]) -> Table | None:
 
 def game_tables(game: Mapping[str, Any]) -> list[Table]:
     """A table per rule of the segmentation game, methods first and controls after them."""
-    columns = ("method", "mean", "95 % interval", "chance", "ceiling", "normalised", "maps", "patients", "failed")
+    columns = (
+        "method",
+        "mean",
+        "95 % interval",
+        "chance",
+        "ceiling",
+        "normalised",
+        "95 % interval",
+        "maps",
+        "patients",
+        "failed",
+    )
     tables = []
     rows = game.get("rows") or []
     for rule in dict.fromkeys(str(row.get("rule")) for row in rows):
@@ -126,8 +137,15 @@ def game_tables(game: Mapping[str, Any]) -> list[Table]:
         )
         summary = registry.RULES[rule].summary if rule in registry.RULES else ""
         caption = f"{rule}: {summary}" if summary else rule
-        tables.append(Table(caption, columns, [_game_row(row) for row in of_rule]))
+        tables.append(_without_empty(Table(caption, columns, [_game_row(row) for row in of_rule])))
     return tables
+
+
+def _without_empty(one: Table) -> Table:
+    """The table without the columns in which no row has anything."""
+    kept = [place for place in range(len(one.columns)) if any(row[place] != NONE for row in one.rows)]
+    rows = [[row[place] for place in kept] for row in one.rows]
+    return Table(one.caption, [one.columns[place] for place in kept], rows, one.words)
 
 
 def _game_row(row: Mapping[str, Any]) -> list[str]:
@@ -137,6 +155,7 @@ def _game_row(row: Mapping[str, Any]) -> list[str]:
         number(row.get("mean")),
         interval(row.get("ci95")),
         *(number(row.get(key)) for key in ("chance", "ceiling", "normalised")),
+        interval(row.get("normalised_ci95")),
         *(plain(row.get(key)) for key in ("n", "patients", "failed")),
     ]
 

@@ -1,6 +1,7 @@
 """The DLCS24 layout: NIfTI scans, flat or in subfolders, and ``DLCSD24_Annotations.csv`` with boxes in LPS mm.
 
-Scans without a row are first-class: free of nodules, their patient is named by their file.
+Scans without a row are first-class: free of nodules; their patient is named by their file, unless a manifest of ours
+lies beside the CSV.
 
 Source: Duke Lung Cancer Screening dataset 2024 (1,613 scans, 2,487 nodules).
 """
@@ -17,6 +18,7 @@ from lungct.io.boxes_csv import read_nodules
 from lungct.io.volume_file import read_volume, volume_stem
 from lungct.sources.scan_files import scan_files
 from lungct.sources.source import Contents, SourceOptions
+from lungct.sources.told import told
 from lungct.types import Nodule, Scan
 
 logger = logging.getLogger("lungct")
@@ -35,7 +37,7 @@ def read(path: Path, options: SourceOptions) -> Contents:
     Raises:
         InputError: a broken CSV, or no scan below ``path``.
     """
-    return Contents(NAME, annotated_scans(scan_files(path), path / ANNOTATIONS, NAME))
+    return Contents(NAME, told(annotated_scans(scan_files(path), path / ANNOTATIONS, NAME), path))
 
 
 def annotated_scans(files: list[Path], annotations: Path, source: str, *, all_files: bool = True) -> tuple[Scan, ...]:

@@ -53,11 +53,11 @@ def read(path: Path, options: SourceOptions) -> Contents:
     images = {one.stem: one for one in sorted((path / "images").glob("*")) if one.suffix.lower() in IMAGE_SUFFIXES}
     notes = {one.stem: one for one in sorted((path / "annotations").glob("*.xml"))}
     rows = _read_slices_csv(path / "slices.csv")
-    for what, lonely in (("images without XML", images.keys() - notes), ("XML files without image", notes.keys() - images)):
+    for what, lonely in (("images without XML", images.keys() - notes), ("XML without image", notes.keys() - images)):
         if lonely:
             logger.warning("%s: %d %s left out", path, len(lonely), what)
-    stems = sorted(images.keys() & notes.keys())
-    return Contents("voc2d", images=tuple(_image_of(images[s], notes[s], rows.get(images[s].name), options) for s in stems))
+    pairs = [(images[stem], notes[stem]) for stem in sorted(images.keys() & notes.keys())]
+    return Contents("voc2d", images=tuple(_image_of(*pair, rows.get(pair[0].name), options) for pair in pairs))
 
 
 def _read_slices_csv(path: Path) -> dict[str, dict[str, str]]:
@@ -111,7 +111,7 @@ def _read_voc(path: Path, corners: str) -> tuple[FloatArray, tuple[str, ...]]:
     for found in root.iter("object"):
         texts = [found.findtext(f"bndbox/{key}") for key in ("xmin", "ymin", "xmax", "ymax")]
         try:
-            box = np.array([float(text or "") for text in texts]) + (low, low, high, high)
+            box = np.array([float(text or "") for text in texts]) + np.array([low, low, high, high])
         except ValueError:
             raise InputError.of(path, f"bndbox is {texts}, expected numbers xmin, ymin, xmax, ymax") from None
         if not np.isfinite(box).all() or box[0] >= box[2] or box[1] >= box[3]:
@@ -138,5 +138,6 @@ def load_gray(path: Path, note: Path, window_hu: tuple[int, int]) -> NDArray[np.
     stated = [float((size.findtext(key) if size is not None else "") or math.nan) for key in ("width", "height")]
     for value, actual in zip(stated, gray.shape[::-1], strict=True):
         if math.isfinite(value) and value > 0 and value != actual:
-            raise InputError.of(note, f"says {stated[0]:g} x {stated[1]:g} pixels, the image has {gray.shape[1]} x {gray.shape[0]}")
+            actual_size = f"{gray.shape[1]} x {gray.shape[0]}"
+            raise InputError.of(note, f"says {stated[0]:g} x {stated[1]:g} pixels, the image has {actual_size}")
     return gray_to_hu(gray, window_hu)

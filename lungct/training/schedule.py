@@ -9,7 +9,7 @@ FLOOR = 0.01
 
 
 def rate_at(step: int, steps: int, *, lr: float, warmup: float, schedule: str) -> float:
-    """Rate of step 0..steps-1: a linear warm-up over ``warmup * steps``, then ``cosine`` down to 1 %, or ``constant``."""
+    """Rate of step 0..steps-1: linear warm-up over ``warmup * steps``, then ``cosine`` down to 1 %, or ``constant``."""
     rising = warmup * steps
     if step < rising:
         return lr * (step + 1) / (rising + 1)

@@ -87,6 +87,7 @@ def read(folder: Path, learner: Learner) -> Standing:
 
 def _check_same(before: dict[str, Any], now: dict[str, Any]) -> None:
     now = json.loads(json.dumps(now))
-    changed = [f"{name} was {before.get(name)}, is {now.get(name)}" for name in now if before.get(name) != now.get(name)]
-    if changed:
-        raise UsageError(f"cannot resume: {'; '.join(changed)}", "give the same options and slices, or leave out --resume")
+    different = [name for name in now if before.get(name) != now[name]]
+    if different:
+        changed = "; ".join(f"{name} was {before.get(name)}, is {now[name]}" for name in different)
+        raise UsageError(f"cannot resume: {changed}", "give the same options and slices, or leave out --resume")

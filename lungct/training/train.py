@@ -92,7 +92,7 @@ def train(
         logger.warning("%s holds no validation split: the last epoch is kept", slices)
     detector = initial_detector(card, options, weights).to(device)
     if options.channels_last:
-        detector = detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        detector = detector.to(memory_format=torch.channels_last)
     scaled = amp_dtype(options.amp, device) is torch.float16
     learner = Learner(
         detector,

@@ -1,0 +1,35 @@
+"""What a manifest of ours says of scans that no CSV row speaks of: patient, split, source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lungct.io.atomic import MANIFEST
+from lungct.io.manifest import SCAN_SCHEMA, read_manifest
+from lungct.types import Scan
+
+
+def told(scans: tuple[Scan, ...], folder: Path) -> tuple[Scan, ...]:
+    """The scans with the facts of ``folder``'s manifest, if it has one, where their rows say nothing.
+
+    Raises:
+        InputError: a manifest that is not readable.
+    """
+    if not (folder / MANIFEST).is_file():
+        return scans
+    facts = {one["case_id"]: one for one in read_manifest(folder) if one.get("schema") == SCAN_SCHEMA}
+    return tuple(_told(scan, facts.get(scan.case_id, {})) for scan in scans)
+
+
+def _told(scan: Scan, facts: Mapping[str, Any]) -> Scan:
+    """A scan with a row has a known truth, whatever the manifest says."""
+    return replace(
+        scan,
+        patient_id=scan.patient_id if scan.nodules else str(facts.get("patient_id", scan.patient_id)),
+        split=scan.split or str(facts.get("split", "")),
+        source=str(facts.get("source", scan.source)),
+        truth_known=bool(scan.nodules) or bool(facts.get("truth_known", scan.truth_known)),
+    )

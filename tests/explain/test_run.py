@@ -1,0 +1,162 @@
+"""The explanation run on files: what is written, how it resumes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lungct.errors import InputError, OutputExists, UsageError
+from lungct.explain.base import MethodOptions
+from lungct.explain.plan import plan
+from lungct.explain.run import ExplainOptions, explain
+from lungct.io.manifest import read_manifest
+from lungct.io.npz import read_heatmaps
+
+OPTIONS = ExplainOptions(methods=("eigencam", "gaussian"), top=2, score_threshold=0.05, amp="off", device="cpu")
+
+
+def run(world: Path, out: str = "heatmaps", options: ExplainOptions = OPTIONS, **more: bool) -> dict[str, object]:
+    return explain(world / "run", world / "slices" / "test.json", world / out, options, **more)
+
+
+def given(world: Path, score: float = 0.9) -> Path:
+    """Detections on the first two true boxes and one beside."""
+    boxes = [(1, [18, 26, 8, 8]), (2, [28, 26, 8, 8]), (2, [2, 60, 6, 6])]
+    rows = [
+        {"image_id": image, "category_id": 1, "bbox": box, "score": score - 0.1 * number}
+        for number, (image, box) in enumerate(boxes)
+    ]
+    path = world / "detections.json"
+    path.write_text(json.dumps(rows))
+    return path
+
+
+def bytes_below(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_map_and_an_overlay_per_detection(world: Path) -> None:
+    summary = run(world)
+    manifest = read_manifest(world / "heatmaps" / "eigencam")
+    assert [record["image_id"] for record in manifest[1:]] == [1, 2, 3, 4]
+    assert summary["detections"] == sum(record["detections"] for record in manifest[1:]) > 0
+    for record in manifest[1:]:
+        if not record["detections"]:
+            assert record["path"] is None
+            continue
+        maps = read_heatmaps(world / "heatmaps" / "eigencam" / record["path"])
+        assert maps.method == "eigencam"
+        assert maps.heatmaps.shape == (record["detections"], 72, 64)
+        assert maps.layers.split(",")[0].startswith("fpn.")
+        assert set(maps.provenance["sign"]) <= {-1, 1}
+        for number in range(record["detections"]):
+            assert (world / "heatmaps" / "eigencam" / f"{record['image_id']}_{number}.png").is_file()
+
+
+def test_given_detections_are_matched_and_images_without_any_recorded(world: Path) -> None:
+    options = ExplainOptions(methods=("gaussian",), detections=given(world), amp="off")
+    summary = run(world, options=options)
+    assert (summary["images"], summary["images_without_detections"]) == (4, 2)
+    assert (summary["detections"], summary["true_positives"]) == (3, 2)
+    maps = read_heatmaps(world / "heatmaps" / "gaussian" / "2.npz")
+    assert maps.matched_annotation_id.tolist() == [20, -1]
+    assert [record["detections"] for record in read_manifest(world / "heatmaps" / "gaussian")[1:]] == [1, 2, 0, 0]
+
+
+@pytest.mark.parametrize("scorer", ["roi", "match"])
+def test_scorecam_records_what_it_did(world: Path, scorer: str) -> None:
+    options = ExplainOptions(
+        methods=("scorecam",), detections=given(world), scorer=scorer, amp="off", method=MethodOptions(batch=3)
+    )
+    run(world, options=options)
+    maps = read_heatmaps(world / "heatmaps" / "scorecam" / "2.npz")
+    assert len(maps.provenance["lost_fraction"]) == 2
+    assert maps.provenance["passes"] >= 2 + 16
+    assert maps.provenance["settings"]["scorer"] == scorer
+    assert np.isfinite(maps.raw[0]).any()
+
+
+def test_same_input_same_bytes_and_resume_ends_the_same(world: Path) -> None:
+    options = ExplainOptions(methods=("eigencam", "gaussian"), top=1, score_threshold=0.05, max_images=2, amp="off")
+    run(world, "first", options)
+    run(world, "second", options)
+    assert bytes_below(world / "first") == bytes_below(world / "second")
+    partial = world / "third" / ".eigencam.partial"
+    partial.mkdir(parents=True)
+    done = next((world / "first" / "eigencam").glob("*.npz")).stem
+    for path in (world / "first" / "eigencam").glob(f"{done}*"):
+        (partial / path.name).write_bytes(path.read_bytes())
+    (partial / ".9.npz.77.tmp").write_bytes(b"half")
+    (partial / "77_0.png").write_bytes(b"of other settings")
+    run(world, "third", options, resume=True)
+    assert bytes_below(world / "first") == bytes_below(world / "third")
+
+
+def test_resume_takes_whole_images_only_under_the_same_settings(world: Path) -> None:
+    one = ExplainOptions(methods=("uniform",), detections=given(world), amp="off")
+    run(world, "a", one)
+    partial = world / "b" / ".uniform.partial"
+    partial.mkdir(parents=True)
+    for path in (world / "a" / "uniform").glob("*_*.png"):
+        (partial / path.name).write_bytes(b"kept")
+    for path in (world / "a" / "uniform").glob("*.npz"):
+        (partial / path.name).write_bytes(path.read_bytes())
+    run(world, "b", one, resume=True)
+    assert (world / "b" / "uniform" / "1_0.png").read_bytes() == b"kept"
+    (world / "c").mkdir()
+    (world / "b" / "uniform").rename(world / "c" / ".uniform.partial")
+    seeded = ExplainOptions(methods=("uniform",), detections=given(world), amp="off", method=MethodOptions(seed=1))
+    run(world, "c", seeded, resume=True)
+    assert (world / "c" / "uniform" / "1_0.png").read_bytes() != b"kept"
+
+
+def test_methods_live_side_by_side_and_are_not_overwritten(world: Path) -> None:
+    given_ = ExplainOptions(methods=("gaussian",), detections=given(world), amp="off")
+    run(world, options=given_)
+    run(world, options=ExplainOptions(methods=("edges",), detections=given(world), amp="off"))
+    assert {path.name for path in (world / "heatmaps").iterdir()} == {"gaussian", "edges"}
+    with pytest.raises(OutputExists):
+        run(world, options=given_)
+    run(world, options=given_, overwrite=True)
+
+
+def test_images_are_chosen(world: Path) -> None:
+    chosen = ExplainOptions(
+        methods=("constant",), detections=given(world), amp="off", image_ids=("2", "1"), max_images=1
+    )
+    assert run(world, options=chosen)["images"] == 1
+    assert read_manifest(world / "heatmaps" / "constant")[1]["image_id"] == 2
+    with pytest.raises(UsageError, match="77"):
+        run(world, options=ExplainOptions(image_ids=("77",)))
+
+
+def test_dry_run_counts_passes_and_writes_nothing(world: Path) -> None:
+    options = ExplainOptions(methods=("scorecam",), detections=given(world), amp="off")
+    cost = plan(world / "run", world / "slices" / "test.json", options)
+    assert cost["images"] == 4
+    assert cost["passes_per_image"] >= 2 + 2 + 16
+    assert cost["seconds"] > 0
+    assert not (world / "heatmaps").exists()
+
+
+def test_missing_model_is_an_input_error(world: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        explain(world / "nowhere", world / "slices" / "test.json", world / "heatmaps", OPTIONS)
+
+
+def test_no_image_reader_is_imported() -> None:
+    code = (
+        "import sys, lungct.explain.run, lungct.explain.scorecam, lungct.explain.eigencam, lungct.game.run;"
+        "assert not {'SimpleITK', 'nibabel'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_game_needs_no_torch() -> None:
+    code = "import sys, lungct.game.run; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,123 @@
+"""Scores of fixed detections: on the unchanged image they are the detections' own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lungct.errors import InputError, UsageError
+from lungct.explain.network import Network
+from lungct.explain.targets import best, open_image
+from lungct.inference.detect import detect_arrays
+from lungct.models.detector import LoadedModel
+from lungct.types import Detections
+
+from .conftest import DETECTORS, boxes_at, disc_slice, untrained
+
+
+@pytest.fixture(params=[1.0, 2.0], ids=["native", "magnified"])
+def found(request: pytest.FixtureRequest) -> tuple[float, np.ndarray]:
+    return request.param, disc_slice((30, 40), 6)
+
+
+def with_area(found: Detections) -> Detections:
+    """Without boxes that clipping to the image has left without area."""
+    keep = (found.boxes_xyxy_px[:, 2:] - found.boxes_xyxy_px[:, :2]).min(axis=1) > 1
+    return Detections(found.image_id, found.boxes_xyxy_px[keep], found.scores[keep], found.labels[keep])
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_match_returns_the_detections_own_scores(detector: str, found: tuple[float, np.ndarray]) -> None:
+    model = untrained(detector, found[0])
+    own = best(detect_arrays(model, [found[1]], score_threshold=0.05, amp="off")[0], 60, 0.05)
+    own = with_area(own)
+    subject = open_image(Network(model), found[1], own, scorer="match")
+    scores = subject.scorer(subject.image[None])
+    assert len(own) > 2
+    np.testing.assert_allclose(scores.score[0].numpy(), own.scores, atol=2e-3)
+    assert not scores.lost.any()
+
+
+def test_retinanet_finds_the_anchor_each_detection_was_decoded_from(found: tuple[float, np.ndarray]) -> None:
+    model = untrained("retinanet", found[0])
+    own = best(detect_arrays(model, [found[1]], score_threshold=0.05, amp="off")[0], 8, 0.05)
+    subject = open_image(Network(model), found[1], own)
+    np.testing.assert_allclose(subject.scorer(subject.image[None]).score[0].numpy(), own.scores, atol=1e-4)
+    assert len(own) >= 3
+
+
+def test_roi_scorer_is_the_box_head_on_the_box_itself(found: tuple[float, np.ndarray]) -> None:
+    """torchvision's own head, given the detections as its proposals, gives the same probabilities."""
+    model = untrained("faster-rcnn", found[0])
+    boxes = boxes_at((24, 34, 36, 46), (4, 4, 14, 12), (0, 0, 64, 72))
+    subject = open_image(Network(model), found[1], boxes)
+    network = model.detector
+    with torch.inference_mode():
+        images, _ = network.transform([subject.image])  # type: ignore[operator]
+        features = network.backbone(images.tensors)  # type: ignore[operator]
+        proposals = [torch.from_numpy(boxes.boxes_xyxy_px * np.float32(found[0]))]
+        heads = network.roi_heads
+        logits, _ = heads.box_predictor(  # type: ignore[operator, union-attr]
+            heads.box_head(heads.box_roi_pool(features, proposals, images.image_sizes))  # type: ignore[operator, union-attr]
+        )
+    expected = logits.softmax(-1)[:, 1]
+    np.testing.assert_allclose(subject.scorer(subject.image[None]).score[0].numpy(), expected.numpy(), atol=1e-6)
+
+
+def test_scores_do_not_depend_on_the_batch(model: LoadedModel) -> None:
+    subject = open_image(Network(model), disc_slice((30, 40), 6), boxes_at((24, 34, 36, 46)))
+    images = torch.rand(5, *subject.image.shape, generator=torch.Generator().manual_seed(0))
+    together = subject.scorer(images).score
+    alone = torch.cat([subject.scorer(one[None]).score for one in images])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_match_says_when_a_box_is_lost(model: LoadedModel) -> None:
+    far = boxes_at((1, 60, 5, 64.5))
+    subject = open_image(Network(model), disc_slice((30, 40), 6), far, scorer="match")
+    with torch.no_grad():
+        for one in model.detector.modules():
+            if isinstance(one, nn.Linear):
+                one.weight.zero_()
+    scores = subject.scorer(torch.zeros_like(subject.image)[None])
+    assert scores.lost.shape == (1, 1)
+    assert ((scores.score > 0.5) <= ~scores.lost).all()
+
+
+@pytest.mark.parametrize(("side", "level"), [(10, 0), (111, 0), (113, 1), (223, 1), (225, 2), (500, 2)])
+def test_roi_level_is_that_of_the_fpn_paper(side: float, level: int) -> None:
+    """k = floor(4 + log2(sqrt(area) / 224)), k from 2 to 4 for strides 4 to 16."""
+    model = untrained("faster-rcnn")
+    image_hu = np.zeros((3, 512, 512), np.int16)
+    subject = open_image(Network(model), image_hu, boxes_at((2, 2, 2 + side, 2 + side)))
+    assert subject.levels.tolist() == [level]
+
+
+def test_level_can_be_forced_and_must_exist(model: LoadedModel) -> None:
+    image_hu, boxes = disc_slice((30, 40), 6), boxes_at((24, 34, 36, 46))
+    subject = open_image(Network(model), image_hu, boxes, level="2")
+    assert subject.levels.tolist() == [2]
+    assert list(subject.activations) == [2]
+    with pytest.raises(UsageError, match="levels 0 to 2"):
+        open_image(Network(model), image_hu, boxes, level="3")
+
+
+def test_unknown_category_is_refused(model: LoadedModel) -> None:
+    boxes = boxes_at((24, 34, 36, 46))
+    other = Detections(1, boxes.boxes_xyxy_px, boxes.scores, np.array([7]))
+    with pytest.raises(InputError, match="category 7"):
+        open_image(Network(model), disc_slice((30, 40), 6), other)
+
+
+def test_nothing_is_left_behind_in_the_detector(model: LoadedModel) -> None:
+    """No hook, and thresholds as they were, also after an error."""
+    subject = open_image(Network(model), disc_slice((30, 40), 6), boxes_at((24, 34, 36, 46)), scorer="match")
+    holder = getattr(model.detector, "roi_heads", model.detector)
+    before = holder.score_thresh, holder.detections_per_img
+    subject.scorer(subject.image[None])
+    with pytest.raises(Exception, match=r"."):
+        subject.scorer(torch.zeros(1, 1, 1, 1, 1))
+    assert (holder.score_thresh, holder.detections_per_img) == before
+    assert not any(one._forward_hooks or one._forward_pre_hooks for one in model.detector.modules())

@@ -1,0 +1,216 @@
+"""Prediction end to end with a small untrained detector, and scans in any orientation brought to its grid."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lungct.cli import predict as verb
+from lungct.errors import InputError, OutputExists
+from lungct.inference.link import COLUMNS, link
+from lungct.inference.predict import at_model_grid
+from lungct.io.checkpoint import save_tensors
+from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth, read_detections, write_truth
+from lungct.io.nifti import write_nifti
+from lungct.io.npz import write_slice
+from lungct.models.card import ModelCard
+from lungct.models.detector import build_detector
+from lungct.types import Detections, Grid, Volume
+
+SPACING_XYZ = (1.0, 1.0, 1.5)
+CARD = ModelCard(
+    detector="faster-rcnn",
+    backbone="mobilenet-v2",
+    width=0.25,
+    norm="batch",
+    fpn_channels=16,
+    strides=(4, 8, 16),
+    anchor_sizes_px=((6.0,), (12.0,), (24.0,)),
+    in_channels=3,
+    hu_window=(-1000, 500),
+    magnify=1.0,
+    categories={1: "nodule"},
+    head_units=16,
+    input_mean=(0.0,) * 3,
+    input_std=(1.0,) * 3,
+    spacing_mm=SPACING_XYZ,
+    hu_clip=(-1000, 500),
+)
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("run")
+    save_tensors(folder / "model.safetensors", build_detector(CARD).state_dict(), CARD.to_json())
+    return folder
+
+
+@pytest.fixture
+def slices(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    images = []
+    for place in range(3):
+        name = f"images/a/{place:04d}.npz"
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        write_slice(tmp_path / name, random.integers(-1000, 500, (3, 48, 64)).astype(np.int16))
+        images.append(CocoImage(place + 1, name, 64, 48, {"spacing_mm": list(SPACING_XYZ), "hu_clip": [-1000, 500]}))
+    truth = CocoTruth({1: "nodule"}, images, [CocoAnnotation(1, 1, 1, (5, 5, 12, 12))])
+    write_truth(tmp_path / "test.json", truth)
+    return tmp_path / "test.json"
+
+
+def test_slices_to_coco_results(run_folder: Path, slices: Path, tmp_path: Path) -> None:
+    from lungct.io.coco import read_truth
+
+    out = tmp_path / "detections.json"
+    result = verb.run(run_folder, slices, out, device="cpu", score_threshold=0.0)
+    found = read_detections(out, read_truth(slices))
+    assert result.output == out
+    assert result.data == {"images": 3, "detections": sum(map(len, found))}
+    assert result.data["detections"] > 0
+    again = verb.run(run_folder, slices, tmp_path / "again.json", device="cpu", score_threshold=0.0)
+    assert again.output is not None
+    assert again.output.read_bytes() == out.read_bytes()
+
+
+def test_score_threshold(run_folder: Path, slices: Path, tmp_path: Path) -> None:
+    assert (
+        verb.run(run_folder, slices, tmp_path / "none.json", device="cpu", score_threshold=1.0).data["detections"] == 0
+    )
+    assert json.loads((tmp_path / "none.json").read_text()) == []
+
+
+def test_a_folder_of_scans(run_folder: Path, tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    (tmp_path / "scans").mkdir()
+    for name, depth in (("a", 5), ("b", 4)):
+        grid = Grid((depth, 40, 48), (1.5, 1.0, 1.0), (0.0, 0.0, 0.0))
+        hu = random.integers(-1000, 500, grid.shape_zyx).astype(np.int16)
+        write_nifti(tmp_path / "scans" / f"{name}.nii.gz", Volume(hu, grid))
+    out = tmp_path / "nodules"
+    result = verb.run(run_folder, tmp_path / "scans", out, device="cpu", score_threshold=0.0, batch=2)
+    assert {one.name for one in out.iterdir()} == {"detections.json", "nodules.csv", "manifest.ndjson"}
+    rows = json.loads((out / "detections.json").read_text())
+    assert {row["image_id"] for row in rows} == {f"a/{z:04d}" for z in range(5)} | {f"b/{z:04d}" for z in range(4)}
+    with open(out / "nodules.csv") as stream:
+        nodules = list(csv.DictReader(stream))
+    assert set(nodules[0]) == set(COLUMNS)
+    assert result.data == {"images": 9, "detections": len(rows), "scans": 2, "nodules": len(nodules)}
+    records = [json.loads(line) for line in (out / "manifest.ndjson").read_text().splitlines()]
+    assert [record.get("case_id") for record in records] == [None, "a", "b"]
+    assert str(tmp_path) not in (out / "manifest.ndjson").read_text()
+
+
+def test_a_broken_scan_stops_or_is_left_out(run_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    grid = Grid((3, 40, 48), (1.5, 1.0, 1.0), (0.0, 0.0, 0.0))
+    write_nifti(tmp_path / "scans/a.nii.gz", Volume(np.zeros(grid.shape_zyx, np.int16), grid))
+    (tmp_path / "scans/b.nii.gz").write_bytes(b"not a volume")
+    with pytest.raises(InputError, match=r"b\.nii\.gz"):
+        verb.run(run_folder, tmp_path / "scans", tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out").exists()
+    result = verb.run(run_folder, tmp_path / "scans", tmp_path / "out", device="cpu", keep_going=True)
+    assert result.exit_code == 5
+    assert len(result.failed) == 1
+
+
+def test_refusals(run_folder: Path, slices: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such run folder"):
+        verb.run(tmp_path / "nothing", slices, dry_run=True)
+    with pytest.raises(InputError, match="no such file or folder"):
+        verb.run(run_folder, tmp_path / "nothing.json")
+    (tmp_path / "there.json").write_text("[]")
+    with pytest.raises(OutputExists, match="--overwrite"):
+        verb.run(run_folder, slices, tmp_path / "there.json")
+    with pytest.raises(OutputExists, match="is a folder"):
+        verb.run(run_folder, slices, tmp_path)
+    planned = verb.run(run_folder, slices, tmp_path / "new.json", dry_run=True)
+    assert planned.data["images"] == 3
+    assert not (tmp_path / "new.json").exists()
+
+
+def test_other_spacing_is_refused_unless_overridden(run_folder: Path, slices: Path, tmp_path: Path) -> None:
+    document = json.loads(slices.read_text())
+    for image in document["images"]:
+        image["lungct"]["spacing_mm"] = [0.5, 0.5, 1.5]
+    slices.write_text(json.dumps(document))
+    with pytest.raises(InputError, match="trained on"):
+        verb.run(run_folder, slices, tmp_path / "out.json", device="cpu")
+    verb.run(run_folder, slices, tmp_path / "out.json", device="cpu", override_checks=True)
+
+
+def test_the_way_of_slices_needs_no_volume_library(run_folder: Path, slices: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from lungct.cli import predict as verb; "
+        f"run, slices, out = {[str(one) for one in (run_folder, slices, tmp_path / 'o.json')]!r}; "
+        "verb.run(Path(run), Path(slices), Path(out), device='cpu'); "
+        "print(sorted({'SimpleITK', 'nibabel', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def turned(degrees_z: float, degrees_x: float) -> np.ndarray:
+    a, b = np.deg2rad([degrees_z, degrees_x])
+    about_z = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
+    about_x = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
+    return about_z @ about_x
+
+
+@pytest.mark.parametrize(
+    ("direction", "spacing_zyx"),
+    [
+        (np.eye(3), (1.5, 1.0, 1.0)),
+        (np.diag([-1.0, -1.0, 1.0]), (3.0, 0.7, 0.7)),
+        (np.diag([1.0, -1.0, -1.0]), (1.0, 0.8, 0.9)),
+        (turned(14, 9), (2.0, 0.9, 0.8)),
+        (turned(-12, 7) @ np.diag([-1.0, 1.0, -1.0]), (2.0, 0.9, 0.8)),
+        (turned(10, 5)[:, [2, 0, 1]], (0.9, 0.8, 1.6)),
+    ],
+    ids=["same", "ras", "head-down", "oblique", "oblique-flipped", "sagittal"],
+)
+def test_centre_in_the_world_whatever_the_orientation(direction: np.ndarray, spacing_zyx: tuple[float, ...]) -> None:
+    """A ball painted into the raw scan; its pixels on the model's slices are boxed, linked, and must come back."""
+    direction = direction * np.sign(np.linalg.det(direction))
+    raw_grid = Grid((40, 56, 60), spacing_zyx, (31.0, -80.0, 412.0), tuple(direction.ravel().tolist()))
+    index = np.array([22.0, 30.0, 17.0])
+    center, radius_mm = raw_grid.to_world(index), 6.0
+    zyx = np.stack(np.meshgrid(*map(np.arange, raw_grid.shape_zyx), indexing="ij"), axis=-1)
+    inside = np.linalg.norm(raw_grid.to_world(zyx[..., ::-1]) - center, axis=-1) <= radius_mm
+    volume = at_model_grid(Volume(np.where(inside, 100, -900).astype(np.int16), raw_grid), CARD, "ball")
+    assert volume.grid.spacing_mm_zyx == pytest.approx(SPACING_XYZ[::-1])
+    assert (np.diag(volume.grid.direction_matrix) > 0.9).all()
+    marks = {}
+    for z in range(len(volume.hu)):
+        y, x = np.nonzero(volume.hu[z] > -400)
+        if len(x):
+            box = np.array([[x.min(), y.min(), x.max() + 1.0, y.max() + 1.0]])
+            marks[z] = Detections(z, box, np.array([0.9]), np.array([1]))
+    (nodule,) = link(marks, volume.grid)
+    off_voxels = volume.grid.to_index(nodule.center_lps_mm) - volume.grid.to_index(tuple(center))
+    assert np.abs(off_voxels).max() <= 0.6
+    assert nodule.size_mm == pytest.approx([2 * radius_mm] * 3, rel=0.35)
+
+
+def test_a_scan_on_the_grid_is_not_interpolated() -> None:
+    hu = np.random.default_rng(0).integers(-1000, 500, (4, 6, 200)).astype(np.int16)
+    grid = Grid((4, 6, 200), (1.5, 1.0, 1.0 - 5e-5), (0.0, 0.0, 0.0))
+    assert (at_model_grid(Volume(hu, grid), CARD, "a").hu == hu).all()
+
+
+def test_a_model_of_unknown_spacing_takes_no_scan() -> None:
+    import dataclasses
+
+    card = dataclasses.replace(CARD, spacing_mm=None)
+    volume = Volume(np.zeros((4, 6, 8), np.int16), Grid((4, 6, 8), (1.5, 0.9, 0.9), (0.0, 0.0, 0.0)))
+    with pytest.raises(InputError, match="unknown spacing"):
+        at_model_grid(volume, card, "a")
+    assert at_model_grid(volume, card, "a", True).grid == volume.grid

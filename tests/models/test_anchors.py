@@ -1,0 +1,34 @@
+"""Anchor sizes on boxes whose clusters are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lungct.models.anchors import anchor_sizes, iou_of_extents, kmeans_extents
+
+
+def test_three_known_clusters_are_found() -> None:
+    random = np.random.default_rng(0)
+    sides = np.concatenate([random.normal(mean, 0.3, 50) for mean in (6, 14, 40)])
+    sizes = anchor_sizes(np.stack([sides, sides], 1), 3)
+    assert [round(level[0]) for level in sizes] == [6, 14, 40]
+
+
+def test_levels_get_their_anchors_by_size() -> None:
+    sides = np.repeat([5.0, 8.0, 16.0, 24.0], 10)
+    assert anchor_sizes(np.stack([sides, sides], 1), 2, per_level=2) == ((5.0, 8.0), (16.0, 24.0))
+
+
+def test_iou_of_extents_by_hand() -> None:
+    iou = iou_of_extents(np.array([[2.0, 4.0]]), np.array([[4.0, 2.0], [2.0, 4.0]]))
+    assert iou.tolist() == [[pytest.approx(4 / 12), 1.0]]
+
+
+def test_fewer_boxes_than_anchors_give_repeated_sizes() -> None:
+    assert anchor_sizes(np.array([[9.0, 9.0]]), 3) == ((9.0,), (9.0,), (9.0,))
+
+
+def test_the_order_of_the_boxes_does_not_matter() -> None:
+    extents = np.random.default_rng(1).uniform(4, 40, (60, 2))
+    assert np.array_equal(kmeans_extents(extents, 3), kmeans_extents(extents[::-1], 3))

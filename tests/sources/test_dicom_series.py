@@ -1,0 +1,112 @@
+"""DICOM series: order, HU, what is left out, what is refused, and that no identifier gets through."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lungct.errors import InputError
+from lungct.preprocessing.preprocess import PreprocessOptions, preprocess
+from lungct.preprocessing.scans import VolumeOptions
+from lungct.sources.source import read_source
+
+from .dicom_writer import SECRETS, write_series, write_slice
+
+HEIGHTS = [10.0, 12.5, 15.0, 17.5]
+
+
+def test_slices_are_sorted_and_rescaled(tmp_path: Path) -> None:
+    write_series(tmp_path, HEIGHTS)
+    (scan,) = read_source(tmp_path).scans
+    volume = scan.load()
+    assert volume.hu.dtype == np.int16
+    assert volume.hu[:, 0, 0].tolist() == [2 * (1000 + int(z)) - 3000 for z in HEIGHTS]
+    assert volume.grid.shape_zyx == (4, 6, 5)
+    assert volume.grid.spacing_mm_zyx == pytest.approx((2.5, 0.8, 0.7))
+    assert volume.grid.origin_lps_mm == (-20.0, -30.0, 10.0)
+
+
+@pytest.mark.parametrize("blank", [False, True])
+def test_names_are_stable_pseudonyms(tmp_path: Path, blank: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"SeriesInstanceUID": "", "PatientID": ""} if blank else {}
+    write_series(tmp_path / "a", HEIGHTS, **changes)
+    first, again = (read_source(tmp_path).scans[0] for _ in range(2))
+    assert first.case_id == again.case_id
+    assert first.case_id.startswith("case-")
+    assert len(first.case_id) == 15
+    monkeypatch.setenv("LUNGCT_PSEUDONYM_KEY", "a key")
+    assert read_source(tmp_path).scans[0].case_id != first.case_id
+
+
+def test_two_series_of_one_patient_share_the_patient(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", HEIGHTS)
+    write_series(tmp_path / "b", HEIGHTS, SeriesInstanceUID="1.2.3.4.5.6")
+    one, other = read_source(tmp_path).scans
+    assert one.case_id != other.case_id
+    assert one.patient_id == other.patient_id
+
+
+def test_what_is_no_ct_slice_is_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_series(tmp_path, HEIGHTS)
+    write_slice(tmp_path / "scout", 0.0, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], SeriesInstanceUID="1.2.3.4.9")
+    write_slice(tmp_path / "pet", 0.0, Modality="PT", SeriesInstanceUID="1.2.3.4.8")
+    (tmp_path / "notes.txt").write_text("not a scan")
+    with caplog.at_level(logging.WARNING, "lungct"):
+        assert len(read_source(tmp_path).scans) == 1
+    for reason in ("1 files left out: localizer", "1 files left out: not CT", "1 files left out: no DICOM"):
+        assert reason in caplog.text
+
+
+def test_of_two_slices_at_one_position_the_lower_number_stays(tmp_path: Path) -> None:
+    write_series(tmp_path, HEIGHTS)
+    write_slice(tmp_path / "later", 12.5, InstanceNumber=2000, PixelData=np.zeros((6, 5), np.uint16).tobytes())
+    (scan,) = read_source(tmp_path).scans
+    assert scan.load().hu[1, 0, 0] == 2 * 1012 - 3000
+
+
+@pytest.mark.parametrize(
+    ("heights", "changes", "words"),
+    [
+        ([10.0, 12.5, 17.5, 20.0], {}, "1 of 5 slices missing, the first after slice 2"),
+        ([10.0, 12.5, 14.0, 16.5, 19.0], {}, "uneven slice spacing, 1.50 to 2.50 mm"),
+        ([10.0], {}, "only one slice"),
+        ([10.0, 10.0], {}, "at one position"),
+    ],
+)
+def test_broken_stacks_are_refused(
+    tmp_path: Path, heights: list[float], changes: dict[str, object], words: str
+) -> None:
+    write_series(tmp_path, heights, **changes)
+    (scan,) = read_source(tmp_path).scans
+    with pytest.raises(InputError, match=words) as caught:
+        scan.load()
+    assert scan.case_id in str(caught.value)
+
+
+def test_mixed_planes_sizes_and_tilt_are_refused(tmp_path: Path) -> None:
+    write_series(tmp_path / "planes", HEIGHTS)
+    write_slice(tmp_path / "planes" / "odd", 20.0, ImageOrientationPatient=[1, 0, 0, 0, 0, -1])
+    write_series(tmp_path / "sizes", HEIGHTS)
+    write_slice(tmp_path / "sizes" / "odd", 20.0, Rows=3, Columns=10)
+    for number, z_mm in enumerate(HEIGHTS):
+        write_slice(tmp_path / "tilt" / str(number), z_mm, ImagePositionPatient=[-20.0, -30.0 + number, z_mm])
+    for name, words in (("planes", "2 orientations"), ("sizes", "2 image sizes"), ("tilt", "tilted gantry")):
+        (scan,) = read_source(tmp_path / name).scans
+        with pytest.raises(InputError, match=words):
+            scan.load()
+
+
+def test_no_identifier_in_output_or_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_series(tmp_path / "in", HEIGHTS)
+    write_slice(tmp_path / "in" / "later", 12.5, InstanceNumber=2000)
+    with caplog.at_level(logging.DEBUG, "lungct"):
+        preprocess(tmp_path / "in", tmp_path / "out", PreprocessOptions(volume=VolumeOptions(None)))
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    text = caplog.text + "".join(str(path) for path in written)
+    text += "".join(path.read_bytes().decode("latin-1") for path in written)
+    assert len(written) == 3
+    for secret in SECRETS:
+        assert secret not in text

@@ -1,0 +1,138 @@
+"""Layouts are found by looking, names are checked, and the DLCS24 and plain layouts give what their files say."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lungct.errors import InputError
+from lungct.io.boxes_csv import write_nodules
+from lungct.io.nifti import write_nifti
+from lungct.sources.source import SourceOptions, read_source
+from lungct.types import Grid, Nodule, Volume
+
+TINY = Volume(np.zeros((2, 3, 4), np.int16), Grid((2, 3, 4), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)))
+
+
+def nodule(case: str, number: int = 1, patient: str = "", split: str = "train") -> Nodule:
+    return Nodule(f"{case}_{number}", patient or case, case, (1.0, 1.0, 1.0), (2.0, 2.0, 2.0), 1, split=split)
+
+
+def write(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_nifti(folder / name, TINY)
+
+
+def test_dlcs_in_subfolders_with_a_scan_that_has_no_row(tmp_path: Path) -> None:
+    write(tmp_path, "subset_01/DLCS_0001.nii.gz", "subset_02/DLCS_0002.nii.gz", "masks/DLCS_0001.nii.gz")
+    rows = [nodule("DLCS_0001"), nodule("DLCS_0001", 2)]
+    write_nodules(tmp_path / "DLCSD24_Annotations.csv", rows, extra=False)
+    contents = read_source(tmp_path)
+    assert contents.name == "dlcs24"
+    assert [(s.case_id, len(s.nodules), s.split, s.truth_known) for s in contents.scans] == [
+        ("DLCS_0001", 2, "train", True),
+        ("DLCS_0002", 0, "", True),
+    ]
+
+
+def test_dlcs_rows_without_scans(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, "DLCS_0001.nii.gz")
+    write_nodules(tmp_path / "DLCSD24_Annotations.csv", [nodule("DLCS_0001"), nodule("DLCS_0009")])
+    with caplog.at_level(logging.WARNING, "lungct"):
+        assert len(read_source(tmp_path).scans) == 1
+    assert "1 of 2 annotated scans are not in the folder" in caplog.text
+    write_nodules(tmp_path / "DLCSD24_Annotations.csv", [nodule("DLCS_0009")])
+    with pytest.raises(InputError, match="none of its scans"):
+        read_source(tmp_path)
+
+
+@pytest.mark.parametrize(("change", "words"), [({"patient": "other"}, "2 patients"), ({"split": "test"}, "2 splits")])
+def test_one_scan_in_two_places_is_refused(tmp_path: Path, change: dict[str, str], words: str) -> None:
+    write(tmp_path, "a.nii.gz")
+    write_nodules(tmp_path / "DLCSD24_Annotations.csv", [nodule("a"), nodule("a", 2, **change)])
+    with pytest.raises(InputError, match=words):
+        read_source(tmp_path)
+
+
+def test_volumes_without_csv_have_no_known_truth(tmp_path: Path) -> None:
+    write(tmp_path, "deep/a.nii.gz", "b.nii.gz", "b_mask.nii.gz")
+    scans = read_source(tmp_path).scans
+    assert [(scan.case_id, scan.truth_known) for scan in scans] == [("b", False), ("a", False)]
+    assert [scan.case_id for scan in read_source(tmp_path / "b.nii.gz").scans] == ["b"]
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, "one/a.nii.gz", "two/a.nii.gz")
+    with pytest.raises(InputError, match="2 files have the case id 'a'"):
+        read_source(tmp_path)
+
+
+def test_what_is_no_source(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        read_source(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="no scans of a known layout"):
+        read_source(tmp_path)
+    with pytest.raises(InputError, match="nothing to read in it as 'dicom'"):
+        read_source(tmp_path, "dicom")
+    write(tmp_path, "a b.nii.gz")
+    with pytest.raises(InputError, match="cannot name a file"):
+        read_source(tmp_path)
+
+
+VOC = """<annotation><size><width>8</width><height>6</height></size>
+<object><name>PN</name><bndbox><xmin>2</xmin><ymin>1</ymin><xmax>5</xmax><ymax>4</ymax></bndbox></object></annotation>"""
+
+
+def write_voc(folder: Path, stem: str, xml: str = VOC) -> None:
+    from PIL import Image
+
+    for name in ("images", "annotations"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    gray = np.zeros((6, 8), np.uint8)
+    gray[2, 3] = 255
+    Image.fromarray(gray).save(folder / "images" / f"{stem}.png")
+    (folder / "annotations" / f"{stem}.xml").write_text(xml)
+
+
+@pytest.mark.parametrize(
+    ("corners", "box"),
+    [("centres", [2.5, 1.5, 5.5, 4.5]), ("inclusive", [1, 0, 5, 4]), ("edges", [2, 1, 5, 4])],
+)
+def test_voc_corners_and_hu(tmp_path: Path, corners: str, box: list[float]) -> None:
+    write_voc(tmp_path, "0001")
+    (image,) = read_source(tmp_path, None, SourceOptions((-1000, 400), 1.0, corners)).images
+    assert image.boxes_xyxy_px.tolist() == [box]
+    hu = image.load()
+    assert (hu[2, 3], hu[0, 0], hu.dtype) == (400, -1000, np.int16)
+
+
+def test_voc_series_are_pseudonyms_and_patients(tmp_path: Path) -> None:
+    for stem in ("0001", "0002", "1.2.840.113654.2.55"):
+        write_voc(tmp_path, stem)
+    series = "1.3.6.1.4.1.14519.5.2.1"
+    (tmp_path / "slices.csv").write_text(f"image,seriesuid,diameter_mm\n0001.png,{series},5.5\n0002.png,{series},\n")
+    first, second, third = read_source(tmp_path).images
+    assert first.patient_id == second.patient_id != third.patient_id
+    assert first.attributes == ({"diameter_mm": 5.5},)
+    assert third.image_id.startswith("image-")
+    assert all("1.3.6" not in str(image) and "1.2.840" not in image.image_id for image in (first, second, third))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [("<xmax>5", "<xmax>2", "no area"), ("<xmin>2", "<xmin>two", "expected numbers"), ("</annotation>", "", "as XML")],
+)
+def test_broken_voc_is_refused(tmp_path: Path, old: str, new: str, words: str) -> None:
+    write_voc(tmp_path, "0001", VOC.replace(old, new))
+    with pytest.raises(InputError, match=words):
+        read_source(tmp_path)
+
+
+def test_voc_image_of_another_size_is_refused(tmp_path: Path) -> None:
+    write_voc(tmp_path, "0001", VOC.replace("<width>8", "<width>9"))
+    with pytest.raises(InputError, match="says 9 x 6 pixels, the image has 8 x 6"):
+        read_source(tmp_path).images[0].load()
