@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Annotated, Any
 
@@ -25,6 +26,9 @@ VERBS = (
     "info",
 )
 """In the order of the chain; each is a module of this package with ``-`` written ``_``."""
+
+COMPLETE = "_LUNGCT_COMPLETE"
+"""Set by the completion scripts: the shell that asks."""
 
 HELP = "Chest CT from raw scans to lung-nodule detections that are explained, and measures of both."
 EPILOG = (
@@ -68,6 +72,10 @@ def build() -> typer.Typer:
 
 def command() -> Any:
     """The app as a command to run; what the environment can set is said once, in the epilog, not at each option."""
+    if COMPLETE in os.environ:
+        from typer.completion import completion_init  # type: ignore[attr-defined]
+
+        completion_init()
     group: Any = typer.main.get_command(build())
     for one in (group, *group.commands.values()):
         for parameter in one.params:

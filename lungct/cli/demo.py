@@ -1,7 +1,8 @@
-"""Run the whole chain on synthetic scans, from phantom to report.
+"""Run the whole chain on synthetic scans.
 
-Each step is one of the other commands; its command line is shown, so that the same can be typed on real data. Figures
-are of held-out patients. --quick is the shortest honest version: fewer patients, fewer epochs, lower numbers.
+From phantom to report, each step is one of the other commands; its command line is shown, so that the same can be
+typed on real data. Figures are of held-out patients. --quick is the shortest honest version: fewer patients, fewer
+epochs, lower numbers.
 
 Example: lungct demo demo/
 """
@@ -49,7 +50,7 @@ def run(
 ) -> Result:
     """Run each step in turn, or leave out those that are done under --resume."""
     scale = QUICK if quick else FULL
-    chosen = {"seed": seed, "device": device, "threads": threads}
+    chosen: dict[str, Any] = {"seed": seed, "device": device, "threads": threads}
     if dry_run:
         lines = [f"lungct {step.line}" for step in _steps(out, out, scale, **chosen)]
         return Result(data={"steps": lines}, tables=[Table(["step", "command"], list(enumerate(lines, 1)))])
@@ -115,7 +116,12 @@ def _step(folder: Path, shown: Path, verb: str, names: list[str], product: str, 
     flags = [f"--{key.replace('_', '-')} {one}" for key, value in chosen.items() for one in _as_list(value)]
     line = " ".join([verb, *(str(shown / name) for name in names), *flags])
     arguments = [folder / name for name in names]
-    return Step(verb, line, lambda: app.verb_module(verb).run(*arguments, **chosen), folder / product)  # type: ignore[no-any-return]
+
+    def run_verb() -> Result:
+        result: Result = app.verb_module(verb).run(*arguments, **chosen)
+        return result
+
+    return Step(verb, line, run_verb, folder / product)
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -66,7 +66,7 @@ _COMPLETION_FILES = {"bash": "lungct.bash", "zsh": "_lungct", "fish": "lungct.fi
 def _completion(shell: str) -> str:
     from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
-    script: str = get_completion_script(prog_name="lungct", complete_var="_LUNGCT_COMPLETE", shell=shell)
+    script: str = get_completion_script(prog_name="lungct", complete_var=application.COMPLETE, shell=shell)
     return script.strip() + "\n"  # zsh's autoload looks for #compdef on the very first line
 
 

@@ -1,8 +1,9 @@
-"""Judge detections against the truth: AP and AR over IoU, FROC over slices, counts, 95 % intervals, figures.
+"""Judge detections against the truth.
 
-AP and AR are COCO's (Lin 2014), at IoU .05, .10, ... .95. FROC is sensitivity at 1/8 to 8 false positives per slice
-(Setio 2017); there a detection hits a box at IoU >= --iou-hit or with its centre in it. The intervals come from drawing
-patients with replacement. Any COCO pair will do, also of other programs.
+Writes AP and AR over IoU, FROC over slices, counts, 95 % intervals and figures. AP and AR are COCO's (Lin 2014), at
+IoU .05, .10, ... .95. FROC is sensitivity at 1/8 to 8 false positives per slice (Setio 2017); there a detection hits
+a box at IoU >= --iou-hit or with its centre in it. The intervals come from drawing patients with replacement. Any
+COCO pair will do, also of other programs.
 
 Example: lungct evaluate slices/test.json detections.json evaluation/
 """

@@ -1,8 +1,8 @@
-"""Say why each detection was made: a heatmap per detection and method, as NPZ and as overlay.
+"""Say why each detection was made, as a heatmap.
 
-EigenCAM shows where the features of the detection's pyramid level are strong; Score-CAM weighs each channel by the
-score that the detection keeps when the image is masked with it. The controls explain nothing and show what a
-localisation score is worth.
+Writes a map per detection and method, as NPZ and as PNG overlay. EigenCAM shows where the features of the detection's
+pyramid level are strong; Score-CAM weighs each channel by the score that the detection keeps when the image is masked
+with it. The controls explain nothing and show what a localisation score is worth.
 
 References: EigenCAM, Muhammad & Yeasin 2020; Score-CAM, Wang 2020.
 

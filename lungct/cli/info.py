@@ -1,4 +1,4 @@
-"""Tell versions, devices, file formats, and what can be chosen for each option.
+"""Tell versions, devices, formats and choices.
 
 Example: lungct info --json
 """

@@ -1,7 +1,7 @@
-"""Write synthetic chest CT with known nodules, in the DLCS24 layout.
+"""Write synthetic chest CT with known nodules.
 
-Each phantom has body, ribs, spine, heart, vessels, airways and fissures; nodules differ in size, density, margin and
-place, and their truth is exact.
+The layout is DLCS24's: NIfTI and DLCSD24_Annotations.csv. Each phantom has body, ribs, spine, heart, vessels, airways
+and fissures; nodules differ in size, density, margin and place, and their truth is exact.
 
 Example: lungct phantom dlcs/ --patients 8 --seed 1
 """

@@ -1,9 +1,9 @@
-"""Find nodules with a trained model, on slices or on whole scans.
+"""Find nodules with a trained model.
 
-A COCO file gives a COCO results file. A scan, a folder of scans (raw, or of lungct preprocess) or of DICOM series is
-brought to the model's spacing in memory; every slice is searched, overlapping boxes of neighbouring slices are linked,
-and a folder is written: nodules.csv (a LUNA16 submission with box and slice range), detections.json, manifest.ndjson.
-OUT is detections.json or nodules/ if left out.
+On slices or on whole scans: a COCO file gives a COCO results file. A scan, a folder of scans (raw, or of lungct
+preprocess) or of DICOM series is brought to the model's spacing in memory; every slice is searched, overlapping boxes
+of neighbouring slices are linked, and a folder is written: nodules.csv (a LUNA16 submission with box and slice
+range), detections.json, manifest.ndjson. OUT is detections.json or nodules/ if left out.
 
 Example: lungct predict run/ slices/test.json detections.json
 """

@@ -1,9 +1,10 @@
-"""Bring scans of any known layout to one orientation, spacing and HU range, with their nodule boxes.
+"""Bring scans to one orientation, spacing, HU range.
 
-Writes scans/<case>.nii.gz (int16 HU), nodules.csv (DLCS24 columns, LPS mm) and manifest.ndjson; a folder of 2D slices
-with PASCAL-VOC boxes becomes images/<image>.npz and slices.json. The layout is found by looking at the folder. A voxel
-keeps its place in the world: grids are aligned at their edges, so boxes need no change. Names of DICOM series and
-patients are replaced by pseudonyms, keyed by the environment variable LUNGCT_PSEUDONYM_KEY.
+Scans of any known layout, with their nodule boxes. Writes scans/<case>.nii.gz (int16 HU), nodules.csv (DLCS24
+columns, LPS mm) and manifest.ndjson; a folder of 2D slices with PASCAL-VOC boxes becomes images/<image>.npz and
+slices.json. The layout is found by looking at the folder. A voxel keeps its place in the world: grids are aligned at
+their edges, so boxes need no change. Names of DICOM series and patients are replaced by pseudonyms, keyed by the
+environment variable LUNGCT_PSEUDONYM_KEY.
 
 Example: lungct preprocess dlcs/ out/ --spacing 0.703125,0.703125,1.25
 """

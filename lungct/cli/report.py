@@ -1,4 +1,4 @@
-"""Tell a whole run in one self-contained HTML page.
+"""Tell a whole run in one HTML page.
 
 The page holds the data, the training, the detections with their measures, the best and worst cases under each
 method's heatmap, and the segmentation game. It needs no network and no script, reads on a phone and prints on paper.

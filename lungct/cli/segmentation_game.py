@@ -1,8 +1,9 @@
-"""Score heatmaps by where they are bright: the segmentation game, with chance, ceiling and controls.
+"""Score heatmaps by where they are bright.
 
-Three rules set the brightest pixels of each map against the true box that its detection found: fixed (top .5 %),
-adaptive (top 2 x area) and inverse-distance (top 2.8 x area). Maps may come from any tool that writes NPZ with
-heatmaps (D, Y, X) and boxes_xyxy_px (D, 4). False positives have no true box: they are listed and not averaged.
+The segmentation game, with chance, ceiling and controls: three rules set the brightest pixels of each map against the
+true box that its detection found: fixed (top .5 %), adaptive (top 2 x area) and inverse-distance (top 2.8 x area).
+Maps may come from any tool that writes NPZ with heatmaps (D, Y, X) and boxes_xyxy_px (D, 4). False positives have no
+true box: they are listed and not averaged.
 
 References: Holm 1979; Demsar 2006; Field & Welsh 2007.
 

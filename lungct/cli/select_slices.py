@@ -1,4 +1,4 @@
-"""Turn preprocessed scans into 2.5D slices with boxes, split by patient.
+"""Turn scans into 2.5D slices, split by patient.
 
 Of each nodule's slices the rule of --method keeps some, the one of peak mass always; every nodule that a written
 slice cuts is annotated on it. Slices without a nodule come from --negatives. Writes images/<case>/<z>.npz (int16 HU,

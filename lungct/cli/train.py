@@ -1,7 +1,7 @@
-"""Train a nodule detector on slices and keep the epoch that is best on the validation split.
+"""Train a nodule detector on slices.
 
-Writes model.safetensors (the best epoch), last.safetensors, state.pt for --resume, config.toml, metrics.ndjson and
-curves.png. Options without a value below come from the preset.
+The epoch that is best on the validation split is kept. Writes model.safetensors (that epoch), last.safetensors,
+state.pt for --resume, config.toml, metrics.ndjson and curves.png. Options without a value below come from the preset.
 
 Example: lungct train slices/ run/ --preset tiny --seed 1
 """

@@ -49,12 +49,9 @@ def atomic_file(path: Path, *, overwrite: bool = True, durable: bool = True) -> 
 
 @contextlib.contextmanager
 def _locked(temporary: Path, path: Path) -> Iterator[IO[bytes]]:
-    """An empty file under a fixed name, so that a rerun reuses what a killed run left; held by one process at a time."""
+    """An empty file under a fixed name, which a rerun finds again; held by one process at a time."""
     with open(temporary, "ab") as stream:
-        _take(stream, path)
-        # Another process may have renamed the file away between our opening and our locking of it.
-        if not temporary.exists() or not os.path.samestat(os.fstat(stream.fileno()), temporary.stat()):
-            raise OutputExists(f"another process is writing {path}", "wait for it, or name another output")
+        _take(stream, temporary, path)
         stream.truncate(0)
         yield stream
 
@@ -87,15 +84,16 @@ def staged_folder(path: Path, *, overwrite: bool = False, resume: bool = False) 
     check_replaceable(path, overwrite=overwrite)
     staging = path.with_name(f".{path.name}.partial")
     staging.mkdir(parents=True, exist_ok=True)
-    lock = open(staging / LOCK, "w")  # noqa: SIM115 - held until the folder is in its place
-    try:
-        _take(lock, path)
-        if not resume:
-            _empty(staging)
-        yield staging
-        _commit(staging, path)
-    finally:
-        lock.close()
+    with open(staging / LOCK, "w") as lock:
+        _take(lock, staging / LOCK, path)
+        try:
+            if not resume:
+                _empty(staging)
+            yield staging
+            _commit(staging, path)
+        finally:
+            if staging.is_dir() and os.listdir(staging) == [LOCK]:
+                shutil.rmtree(staging)  # nothing was written, so there is nothing to resume
 
 
 def check_replaceable(path: Path, *, overwrite: bool) -> None:
@@ -116,11 +114,18 @@ def check_replaceable(path: Path, *, overwrite: bool) -> None:
         raise OutputExists(f"{path} was not made by lungct (no {MANIFEST})", "it is not replaced; name another output")
 
 
-def _take(lock: IO[Any], path: Path) -> None:
+def _take(stream: IO[Any], name: Path, path: Path) -> None:
+    """Lock the open file ``name`` on behalf of ``path``.
+
+    Another process may have moved the file away between our opening and our locking of it: then the lock is on nothing.
+    """
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        mine = name.exists() and os.path.samestat(os.fstat(stream.fileno()), name.stat())
     except OSError:
-        raise OutputExists(f"another process is writing {path}", "wait for it, or name another output") from None
+        mine = False
+    if not mine:
+        raise OutputExists(f"another process is writing {path}", "wait for it, or name another output")
 
 
 def _empty(folder: Path) -> None:

@@ -108,7 +108,7 @@ def test_it_paints_without_complaint_and_without_network(scheme: str, report: Pa
     assert all(part.std() > 5 for part in np.array_split(pixels, 5))
 
 
-def test_it_prints_light_even_from_a_dark_screen(report: Path, tmp_path: Path) -> None:
+def test_it_prints_on_white_paper(report: Path, tmp_path: Path) -> None:
     pdf = tmp_path / "report.pdf"
     dark = "--blink-settings=preferredColorScheme=0"
     chromium(report, tmp_path / "profile", dark, "--no-pdf-header-footer", f"--print-to-pdf={pdf}")

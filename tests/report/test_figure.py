@@ -60,9 +60,11 @@ def test_training_curves_grow_with_validation(validated: bool, tmp_path: Path) -
         assert drawn.height == (1040 if validated else 600)
 
 
-def test_a_loss_that_is_not_finite_is_left_out(tmp_path: Path) -> None:
-    figure.training_curves(tmp_path / "a.png", [*ROWS, {"epoch": 6, "loss": float("nan")}])
-    figure.training_curves(tmp_path / "b.png", ROWS)
+@pytest.mark.parametrize("broken", [{"loss": float("nan")}, {"val_ap50": float("nan")}, {"loss": None}])
+def test_a_value_that_is_no_number_is_left_out(broken: dict[str, float], tmp_path: Path) -> None:
+    rows = [*ROWS, {"epoch": 4, "val_ap50": 0.4}]
+    figure.training_curves(tmp_path / "a.png", [*rows, {"epoch": 5, **broken}])
+    figure.training_curves(tmp_path / "b.png", rows)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 

@@ -99,10 +99,11 @@ def test_a_map_without_numbers_shows_no_heat(tmp_path: Path) -> None:
 
 def test_without_spacing_there_is_no_scale_bar(tmp_path: Path) -> None:
     heat = np.zeros((SIDE, SIDE))
-    corner = np.s_[overlay.SLICE_SIDE_PX :, : overlay.SLICE_SIDE_PX]
+    corner = np.s_[overlay.SLICE_SIDE_PX + 10 : overlay.SLICE_SIDE_PX + 44, 300 : overlay.SLICE_SIDE_PX]
     with_bar = drawn(tmp_path / "a.png", heat)[corner]
     without = drawn(tmp_path / "b.png", heat, spacing_mm_xy=None)[corner]
-    assert (with_bar == panel.INK).all(axis=2).sum() > (without == panel.INK).all(axis=2).sum()
+    assert (with_bar > 230).all(axis=2).sum() > 200
+    assert (without > 230).all(axis=2).sum() == 0
 
 
 def test_scale_bar_is_as_long_as_it_says() -> None:

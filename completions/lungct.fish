@@ -1,0 +1,1 @@
+complete --command lungct --no-files --arguments "(env _LUNGCT_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) lungct)" --condition "env _LUNGCT_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) lungct"
