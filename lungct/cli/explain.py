@@ -45,9 +45,9 @@ Baseline = Annotated[
     str, options.choice("--baseline", ("zero", "mean"), "What Score-CAM masks with; zero is air in a lung window.")
 ]
 Centred = Annotated[bool, typer.Option("--centred", help="EigenCAM of activations less their channel's mean.")]
-Batch = Annotated[int, typer.Option("--batch", min=1, help="Masked images per forward pass.")]
+Batch = Annotated[int, typer.Option("--batch", min=0, help="Masked images per forward pass; 0: as many as pay.")]
 Amp = Annotated[
-    str, options.choice("--amp", ("auto", "off", "bf16", "fp16"), "Number format of detection and masked passes.")
+    str, options.choice("--amp", ("auto", "off", "bf16", "fp16"), "Number format of Score-CAM's masked passes.")
 ]
 Override = Annotated[bool, typer.Option("--override", help="Take slices unlike those of the training.")]
 
@@ -67,8 +67,8 @@ def run(
     weights: Weights = "linear",
     baseline: Baseline = "zero",
     centred: Centred = False,
-    batch: Batch = 8,
-    amp: Amp = "auto",
+    batch: Batch = 0,
+    amp: Amp = "off",
     override: Override = False,
     seed: options.Seed = 0,
     device: options.Device = "auto",

@@ -22,6 +22,9 @@ def run(
     patients: Annotated[int, typer.Option("--patients", min=1, help="Number of patients, one scan each.")] = 8,
     size: Annotated[int, typer.Option("--size", min=64, help="Pixels along x and y.")] = 256,
     slices: Annotated[int, typer.Option("--slices", min=16, help="Slices along z.")] = 120,
+    median_diameter: Annotated[
+        float, typer.Option("--median-diameter", min=4, max=30, help="Median diameter of the nodules, mm.")
+    ] = 8.0,
     masks: Annotated[bool, typer.Option("--masks", help="Also write the voxel mask of each nodule.")] = False,
     seed: options.Seed = 0,
     workers: options.Workers = 0,
@@ -31,7 +34,9 @@ def run(
     """Write the phantoms."""
     from lungct.phantom.dataset import PhantomOptions, write_phantoms
 
-    wanted = PhantomOptions(patients=patients, size=size, slices=slices, masks=masks, seed=seed)
+    wanted = PhantomOptions(
+        patients=patients, size=size, slices=slices, median_mm=median_diameter, masks=masks, seed=seed
+    )
     if dry_run:
         return Result(data=wanted.plan())
     with streams.progress() as progress:

@@ -28,14 +28,14 @@ class MethodOptions:
         centred: subtract each channel's mean before EigenCAM's decomposition (the paper does not).
         weights: Score-CAM's weights: ``linear``, the rise over the baseline with falls cut, or the paper's ``softmax``.
         baseline: what a masked pixel becomes: ``zero``, air in a lung window, or the image's ``mean``.
-        batch: masked images per forward pass.
+        batch: masked images per forward pass; 0 for as many as pay on the device.
         seed: of the random control.
     """
 
     centred: bool = False
     weights: str = "linear"
     baseline: str = "zero"
-    batch: int = 8
+    batch: int = 0
     seed: int = 0
 
 

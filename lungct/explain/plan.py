@@ -11,6 +11,7 @@ import torch
 
 from lungct.explain.base import Subject
 from lungct.explain.run import ExplainOptions, Job, detections_of, open_subject, prepare
+from lungct.explain.scorecam import paying_batch
 
 LOOK_AT = 16
 
@@ -54,6 +55,7 @@ def _first_with_detections(job: Job) -> tuple[Subject | None, int]:
 
 
 def _seconds_per_masked_pass(subject: Subject, batch: int) -> float:
+    batch = batch or paying_batch(subject.image)
     images = torch.stack([subject.image] * batch)
     subject.scorer(images)
     start = time.perf_counter()

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from lungct.data.dataset import SliceReader
 from lungct.errors import UsageError
 from lungct.explain.base import Explanation, MethodOptions, Subject, load_method
@@ -36,7 +38,7 @@ class ExplainOptions:
         max_images, image_ids: the first images of the split, or those named; all where None and empty.
         level: pyramid level read, ``auto`` for the one each detection comes from.
         scorer: how a perturbed detection is scored: ``roi`` or ``match``.
-        amp: number format of detection and of perturbed passes.
+        amp: number format of the perturbed passes. Detection runs as ``lungct predict`` does by default.
         override: take slices whose spacing or HU range differs from the training's.
         detections: COCO results to explain in place of the model's own.
     """
@@ -48,7 +50,7 @@ class ExplainOptions:
     image_ids: Sequence[str] = ()
     level: str = AUTO
     scorer: str = "roi"
-    amp: str = "auto"
+    amp: str = "off"
     override: bool = False
     detections: Path | None = None
     device: str = "auto"
@@ -120,6 +122,7 @@ def prepare(run: Path, slices: Path, options: ExplainOptions) -> Job:
     split = read_truth(slices)
     truth = _chosen(split, options) if options.image_ids or options.max_images is not None else split
     model = load_model(run, options.device)
+    model.detector.to(memory_format=torch.channels_last)
     settings = {
         "model_sha256": sha256_of(run / FILE_NAME if run.is_dir() else run),
         **{name: getattr(options, name) for name in ("top", "score_threshold", "level", "scorer", "amp", "override")},
@@ -153,8 +156,8 @@ def detections_of(job: Job, images: Sequence[CocoImage]) -> Iterator[Detections]
         found = detect_slices(
             job.model,
             CocoTruth(job.truth.categories, images, (), job.truth.root),
+            batch=1,  # so that a resumed run, which has other neighbours, finds the same to the last bit
             score_threshold=options.score_threshold,
-            amp=options.amp,
             override=options.override,
         )
     for one in found:

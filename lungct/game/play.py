@@ -87,13 +87,20 @@ def play(
 def map_files(heatmaps: Path) -> list[Path]:
     """Every NPZ below a folder, or the one file named; none where an explanation run found nothing to explain.
 
+    What lies in a hidden folder, as an unfinished run leaves behind, is not read.
+
     Raises:
         InputError: there is none, nor the manifest of such a run.
     """
-    found = [heatmaps] if heatmaps.is_file() else sorted(heatmaps.rglob("*.npz"))
-    if not found and not any(heatmaps.rglob(MANIFEST)):
+    found = [heatmaps] if heatmaps.is_file() else _visible(heatmaps, "*.npz")
+    if not found and not _visible(heatmaps, MANIFEST):
         raise InputError.of(heatmaps, "no heatmap (*.npz) in it", "make some with lungct explain")
     return found
+
+
+def _visible(folder: Path, pattern: str) -> list[Path]:
+    below = sorted(folder.rglob(pattern))
+    return [path for path in below if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
 
 
 def _image_of(maps: Heatmaps, images: Mapping[str, CocoImage], path: Path) -> CocoImage:

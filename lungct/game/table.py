@@ -65,4 +65,9 @@ def markdown(summary: Mapping[str, Any]) -> str:
 def _shown(value: float | None, interval: Sequence[float] | None = None) -> str:
     if value is None:
         return "-"
-    return f"{value:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
+    low_high = f" [{_digits(interval[0])}, {_digits(interval[1])}]" if interval else ""
+    return _digits(value) + low_high
+
+
+def _digits(value: float) -> str:
+    return f"{round(value, 3) + 0.0:.3f}"  # no minus before a zero

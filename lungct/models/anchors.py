@@ -40,9 +40,13 @@ def kmeans_extents(extents_wh_px: FloatArray, count: int) -> FloatArray:
     return np.asarray(centers[np.argsort(centers.prod(1), kind="stable")])
 
 
-def anchor_sizes(extents_wh_px: FloatArray, levels: int, per_level: int = 1) -> tuple[tuple[float, ...], ...]:
-    """Square anchor sizes (network px) per pyramid level, finest first; each level gets ``per_level`` of them."""
-    centers = kmeans_extents(extents_wh_px, levels * per_level)
-    sides = np.maximum(np.sqrt(centers.prod(1)), SMALLEST_PX)
-    rows = np.sort(sides).reshape(levels, per_level)
-    return tuple(tuple(round(float(side), 1) for side in row) for row in rows)
+def anchor_sizes(extents_wh_px: FloatArray, levels: int, per_level: int = 3) -> tuple[tuple[float, ...], ...]:
+    """Square anchor sizes (network px) per pyramid level, finest first.
+
+    Of ``levels + per_level - 1`` clusters by size, level i gets those from i to i + per_level - 1. So most sizes stand
+    on a finer level too, whose denser grid meets a small box: a box hardly larger than the stride often lies between
+    two anchors and overlaps neither by half.
+    """
+    centers = kmeans_extents(extents_wh_px, levels + per_level - 1)
+    sides = np.sort(np.maximum(np.sqrt(centers.prod(1)), SMALLEST_PX))
+    return tuple(tuple(round(float(side), 1) for side in sides[i : i + per_level]) for i in range(levels))

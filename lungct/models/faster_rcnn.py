@@ -10,6 +10,7 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from lungct.models.card import ModelCard
 from lungct.models.normalise import normalise
+from lungct.models.roi_heads import ShakenRoIHeads
 
 POOLED = 7
 
@@ -21,8 +22,12 @@ def build(card: ModelCard, backbone: nn.Module) -> FasterRCNN:
     anchor is foreground from IoU .5 on (theirs .7), for small boxes on a coarse grid seldom reach more.
     """
     levels = [str(level) for level in range(len(card.strides))]
+    pool = MultiScaleRoIAlign(levels, output_size=POOLED, sampling_ratio=1)
     detector = FasterRCNN(
         backbone,
+        box_roi_pool=pool,
+        box_head=nn.Identity(),  # the second stage is put in below; torchvision's own would be of 1024 units
+        box_predictor=nn.Identity(),
         rpn_anchor_generator=AnchorGenerator(card.anchor_sizes_px, (card.aspect_ratios,) * len(levels)),
         rpn_pre_nms_top_n_train=2 * card.proposals_train,
         rpn_post_nms_top_n_train=card.proposals_train,
@@ -31,13 +36,19 @@ def build(card: ModelCard, backbone: nn.Module) -> FasterRCNN:
         rpn_fg_iou_thresh=0.5,
         rpn_bg_iou_thresh=0.3,
         rpn_batch_size_per_image=card.sampled_anchors,
-        box_roi_pool=MultiScaleRoIAlign(levels, output_size=POOLED, sampling_ratio=1),
-        box_head=TwoMLPHead(card.fpn_channels * POOLED**2, card.head_units),
-        box_predictor=FastRCNNPredictor(card.head_units, card.classes),
-        box_batch_size_per_image=card.sampled_proposals,
-        box_nms_thresh=card.nms_iou,
-        box_score_thresh=card.score_threshold,
-        box_detections_per_img=card.max_detections,
+    )
+    detector.roi_heads = ShakenRoIHeads(
+        pool,
+        TwoMLPHead(card.fpn_channels * POOLED**2, card.head_units),
+        FastRCNNPredictor(card.head_units, card.classes),
+        fg_iou_thresh=0.5,
+        bg_iou_thresh=0.5,
+        batch_size_per_image=card.sampled_proposals,
+        positive_fraction=0.25,
+        bbox_reg_weights=None,
+        score_thresh=card.score_threshold,
+        nms_thresh=card.nms_iou,
+        detections_per_img=card.max_detections,
     )
     detector.transform = normalise(card)
     return detector

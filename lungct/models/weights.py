@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +54,8 @@ def _torchvision_weights() -> dict[str, Tensor]:
     weights = MobileNet_V2_Weights.DEFAULT
     target = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
     try:
-        tensors: dict[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is for the product; torch announces downloads there
+            tensors: dict[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except (OSError, RuntimeError) as problem:
         reason = " ".join(str(problem).split())[:120]
         raise EnvironmentError_(

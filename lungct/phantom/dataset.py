@@ -15,7 +15,7 @@ from lungct.io import boxes_csv
 from lungct.io.atomic import MANIFEST, check_replaceable, staged_folder
 from lungct.io.manifest import SCAN_SCHEMA, sha256_of, write_manifest
 from lungct.io.nifti import write_nifti
-from lungct.phantom.sampling import has_nodules
+from lungct.phantom.sampling import DIAMETER_RANGE_MM, MEDIAN_MM, has_nodules
 from lungct.phantom.scan import Phantom, render_phantom
 from lungct.registry import SPLITS
 from lungct.types import Nodule, Progress, no_progress
@@ -36,6 +36,7 @@ class PhantomOptions:
         patients: one scan each; one in eight has no nodule.
         size: pixels along x and y.
         slices: along z.
+        median_mm: median diameter that nodules are drawn with.
         masks: also write ``masks/<patient>.nii.gz``, where label i is the patient's i-th nodule.
         seed: a scan depends on it and on the patient's number, and on nothing else.
     """
@@ -43,6 +44,7 @@ class PhantomOptions:
     patients: int = 8
     size: int = 256
     slices: int = 120
+    median_mm: float = MEDIAN_MM
     masks: bool = False
     seed: int = 0
 
@@ -113,7 +115,8 @@ def _each(write: Any, count: int, workers: int) -> Iterator[tuple[list[Nodule], 
 
 
 def _write_patient(folder: Path, options: PhantomOptions, index: int) -> tuple[list[Nodule], dict[str, Any]]:
-    phantom = render_phantom(options.seed, index, size=options.size, slices=options.slices)
+    sizes = {"size": options.size, "slices": options.slices}
+    phantom = render_phantom(options.seed, index, median_mm=options.median_mm, **sizes)
     name = patient_id(index)
     path = folder / f"{name}.nii.gz"
     write_nifti(path, phantom.volume, durable=False, reorient=False)

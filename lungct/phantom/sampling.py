@@ -12,6 +12,9 @@ from lungct.types import Grid, Triple
 KINDS = ("solid", "part-solid", "ground-glass")
 PLACES = ("isolated", "juxta-pleural", "vessel-attached")
 DIAMETER_RANGE_MM = (4.0, 30.0)
+MEDIAN_MM = 8.0
+"""Of the diameter in screening; signs of malignancy are centred on it, whatever median is asked for."""
+DIAMETER_LOG_SD = 0.47
 SPIKES_ADD = 0.35
 """Share of the diameter that the spikes of the most spiculated nodule add to its box."""
 THICKEST_SLICE_MM = 2.5
@@ -86,16 +89,19 @@ def has_nodules(seed: int, patient_index: int) -> bool:
 
 
 def draw_nodules(
-    rng: np.random.Generator, *, smallest_mm: float = 4.0, largest_mm: float = 30.0
+    rng: np.random.Generator, *, median_mm: float = MEDIAN_MM, smallest_mm: float = 4.0, largest_mm: float = 30.0
 ) -> tuple[NoduleDraw, ...]:
     """One to four nodules of one patient, the largest first."""
     count = int(rng.choice([1, 2, 3, 4], p=[0.18, 0.34, 0.30, 0.18]))
-    drawn = [draw_nodule(rng, smallest_mm=smallest_mm, largest_mm=largest_mm) for _ in range(count)]
+    limits = {"smallest_mm": smallest_mm, "largest_mm": largest_mm}
+    drawn = [draw_nodule(rng, median_mm=median_mm, **limits) for _ in range(count)]
     return tuple(sorted(drawn, key=lambda one: -one.diameter_mm))
 
 
-def draw_nodule(rng: np.random.Generator, *, smallest_mm: float = 4.0, largest_mm: float = 30.0) -> NoduleDraw:
-    """One nodule: log-normal diameter (median 8 mm), kind, spiculation that grows with size, and malignancy.
+def draw_nodule(
+    rng: np.random.Generator, *, median_mm: float = MEDIAN_MM, smallest_mm: float = 4.0, largest_mm: float = 30.0
+) -> NoduleDraw:
+    """One nodule: log-normal diameter, kind, spiculation that grows with size, and malignancy.
 
     The log-odds of cancer rise with the log of the diameter, with spiculation and for part-solid nodules: the signs of
     the Brock model, with slopes of our own that make a learnable task of a few hundred nodules.
@@ -103,13 +109,13 @@ def draw_nodule(rng: np.random.Generator, *, smallest_mm: float = 4.0, largest_m
     Source: McWilliams et al., NEJM 2013 (which predictors, and their direction).
     """
     low, high = max(smallest_mm, DIAMETER_RANGE_MM[0]), min(largest_mm, DIAMETER_RANGE_MM[1])
-    diameter = _diameter(rng, low, max(low, high))
+    diameter = _diameter(rng, median_mm, low, max(low, high))
     kind = str(rng.choice(KINDS, p=[0.62, 0.18, 0.20] if diameter >= 6 else [0.9, 0.0, 0.1]))
     place = str(rng.choice(PLACES, p=[0.45, 0.30, 0.25]))
-    lean = -0.9 + 1.1 * math.log(diameter / 8.0) + 1.0 * rng.standard_normal()
+    lean = -0.9 + 1.1 * math.log(diameter / MEDIAN_MM) + 1.0 * rng.standard_normal()
     spiculation = 1.0 / (1.0 + math.exp(-1.6 * lean)) * (0.4 if kind == "ground-glass" else 1.0)
     diameter = max(low, min(diameter, high / (1.0 + SPIKES_ADD * spiculation)))
-    odds = -2.9 + 2.2 * math.log(diameter / 8.0) + 4.0 * spiculation + (0.8 if kind == "part-solid" else 0.0)
+    odds = -2.9 + 2.2 * math.log(diameter / MEDIAN_MM) + 4.0 * spiculation + (0.8 if kind == "part-solid" else 0.0)
     malignant = int(rng.random() < 1.0 / (1.0 + math.exp(-odds)))
     solid_hu = float(rng.uniform(-10, 70))
     calcified = bool(rng.random() < 0.15)
@@ -119,12 +125,12 @@ def draw_nodule(rng: np.random.Generator, *, smallest_mm: float = 4.0, largest_m
     return NoduleDraw(kind, place, diameter, spiculation, hu, min(solid_hu, 60.0), malignant)
 
 
-def _diameter(rng: np.random.Generator, low: float, high: float) -> float:
+def _diameter(rng: np.random.Generator, median_mm: float, low: float, high: float) -> float:
     for _ in range(50):
-        diameter = 8.0 * math.exp(0.47 * rng.standard_normal())
+        diameter = median_mm * math.exp(DIAMETER_LOG_SD * rng.standard_normal())
         if low <= diameter <= high:
             return diameter
-    return low
+    return min(max(median_mm, low), high)
 
 
 def draw_body(rng: np.random.Generator) -> Body:

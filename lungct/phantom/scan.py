@@ -11,7 +11,16 @@ from lungct.phantom.anatomy import Chest, build_chest
 from lungct.phantom.lattice import Float32, Lattice, Upsampler
 from lungct.phantom.nodule import Canvas, draw_nodule_at
 from lungct.phantom.placing import Room, place_nodules
-from lungct.phantom.sampling import Body, NoduleDraw, Scanner, draw_body, draw_nodules, draw_scanner, has_nodules
+from lungct.phantom.sampling import (
+    MEDIAN_MM,
+    Body,
+    NoduleDraw,
+    Scanner,
+    draw_body,
+    draw_nodules,
+    draw_scanner,
+    has_nodules,
+)
 from lungct.phantom.stamp import stamp_balls
 from lungct.phantom.vessels import Balls, grow_vessels
 from lungct.types import Grid, Triple, Volume
@@ -48,12 +57,15 @@ class Phantom:
     scanner: Scanner
 
 
-def render_phantom(seed: int, patient_index: int, *, size: int = 256, slices: int = 120) -> Phantom:
+def render_phantom(
+    seed: int, patient_index: int, *, size: int = 256, slices: int = 120, median_mm: float = MEDIAN_MM
+) -> Phantom:
     """The phantom of one patient, which depends on nothing but the arguments.
 
     Args:
         size: pixels along x and y.
         slices: slices along z.
+        median_mm: median diameter that nodules are drawn with.
     """
     draws, shapes, noise = (np.random.default_rng([seed, patient_index, stream]) for stream in range(3))
     body = draw_body(draws)
@@ -70,17 +82,18 @@ def render_phantom(seed: int, patient_index: int, *, size: int = 256, slices: in
     placed: tuple[PlacedNodule, ...] = ()
     if has_nodules(seed, patient_index):
         canvas = Canvas(hu, labels, lattice, chest.lung)
-        placed = _draw_nodules(canvas, Room.of(lattice, chest.lung, vessels), draws, shapes)
+        placed = _draw_nodules(canvas, Room.of(lattice, chest.lung, vessels), (draws, shapes), median_mm)
     voxels = _scan(hu, scanner, noise)
     return Phantom(Volume(voxels, scanner.grid), Volume(labels, scanner.grid), placed, scanner)
 
 
 def _draw_nodules(
-    canvas: Canvas, room: Room, draws: np.random.Generator, shapes: np.random.Generator
+    canvas: Canvas, room: Room, randoms: tuple[np.random.Generator, np.random.Generator], median_mm: float
 ) -> tuple[PlacedNodule, ...]:
+    draws, shapes = randoms
     grid = canvas.lattice.grid
     smallest = max(4.0, SMALLEST_PX * grid.spacing_mm_zyx[2], SMALLEST_PX * 0.5 * grid.spacing_mm_zyx[0])
-    wanted = draw_nodules(draws, smallest_mm=smallest)
+    wanted = draw_nodules(draws, median_mm=median_mm, smallest_mm=smallest)
     placed: list[PlacedNodule] = []
     for draw, center in place_nodules(room, wanted, smallest, draws):
         box = draw_nodule_at(canvas, draw, center, len(placed) + 1, shapes)

@@ -139,7 +139,9 @@ def _finding(case: Case) -> Hashable:
 def facts(case: Case, attributes: Mapping[str, str]) -> list[str]:
     """What a caption says of a case; ``attributes`` names those of the nodule that are shown and their units."""
     found = [] if math.isnan(case.score) else [f"score {case.score:.2f}"]
-    if case.truth is not None or case.iou > 0:
+    if case.box_xyxy_px is None:
+        found.append("no detection touches it")
+    elif case.truth is not None or case.iou > 0:
         found.append(f"IoU {case.iou:.2f}")
     for name, unit in attributes.items():
         value = case.truth.attributes.get(name) if case.truth else None

@@ -138,12 +138,13 @@ def game_section(outputs: Outputs) -> Section | None:
         return None
     rows = game.get("rows") or []
     alt = "Score of each method under each rule, with interval, chance and ceiling; the numbers are in the tables."
-    figures = _kept(outputs.places.game, {"game": alt})
+    figures = _kept(outputs.places.game, {"game": alt}) if rows else []
     if rows and not figures:
         figures = [_drawn(lambda path: figure.game_bars(path, rows), ".svg", alt)]
     tests = table.tests_table(game)
     tables = [*table.game_tables(game), *([tests] if tests else [])]
-    return Section(tables, figures, [str(game["note"])] if game.get("note") else [])
+    notes = [*([] if rows else ["No heatmap was scored."]), *([str(game["note"])] if game.get("note") else [])]
+    return Section(tables, figures, notes)
 
 
 def case_groups(outputs: Outputs, count: int, progress: Progress) -> list[Group] | None:

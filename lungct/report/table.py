@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from lungct.io.coco import CocoTruth
 from lungct.types import FloatArray
 
 NONE = "–"
+_COUNTS = {"tp": "boxes found", "fp": "false positives", "fn": "boxes missed"}
+_DIGEST = re.compile(r"[0-9a-f]{32,}")
 
 
 @dataclass(frozen=True)
@@ -107,11 +110,15 @@ def froc_table(evaluation: Mapping[str, Any]) -> Table | None:
 
 def counts_table(evaluation: Mapping[str, Any]) -> Table | None:
     """Hits, false alarms and misses at the operating point."""
-    counts = evaluation.get("counts") or {}
-    flat = {key.replace("_", " "): plain(value) for key, value in counts.items() if not isinstance(value, Mapping)}
-    if not flat:
+    counts = dict(evaluation.get("counts") or {})
+    if not counts:
         return None
-    return Table("Counts at one operating point", ("count", "value"), [list(item) for item in flat.items()])
+    score = plain(counts.pop("score", None))
+    rows = [
+        [_COUNTS.get(key, key.replace("_", " ")), number(value) if isinstance(value, float) else plain(value)]
+        for key, value in counts.items()
+    ]
+    return Table("Counts" if score == NONE else f"Counts at score {score}", ("what", "value"), rows)
 
 
 def game_tables(game: Mapping[str, Any]) -> list[Table]:
@@ -200,7 +207,7 @@ def interval(value: Any) -> str:
 
 
 def plain(value: Any) -> str:
-    """A JSON value in words; of an absolute path only its name, for the rest is nobody's business."""
+    """A JSON value in words: a digest by its first figures, an absolute path by its last name alone."""
     if value is None or value == "":
         return NONE
     if isinstance(value, bool):
@@ -215,4 +222,6 @@ def plain(value: Any) -> str:
         nested = any(isinstance(one, (list, tuple)) for one in value)
         return ("; " if nested else ", ").join(plain(one) for one in value)
     text = str(value)
+    if _DIGEST.fullmatch(text):
+        return f"{text[:12]}…"
     return text.rstrip("/").rsplit("/", 1)[-1] if text.startswith("/") else text

@@ -19,6 +19,7 @@ class TrainOptions:
         weights: ``none``, ``imagenet`` or a file of backbone weights.
         norm: ``batch``, ``group``; pretrained backbones have theirs folded into the convolutions.
         anchors: ``auto``, or sides in network pixels, levels split by commas, several of one level by slashes.
+        sampled_proposals: per image in the second stage's losses; few make its few true boxes count for more.
         magnify: network pixels per stored pixel.
         crop_px: side of a training crop, network pixels; 0 for whole slices.
         warmup: share of all steps in which the rate grows to ``lr``.
@@ -35,6 +36,7 @@ class TrainOptions:
     width: float = 1.0
     fpn_channels: int = 96
     head_units: int = 256
+    sampled_proposals: int = 64
     epochs: int = 40
     batch: int = 4
     lr: float = 5e-4
@@ -46,7 +48,7 @@ class TrainOptions:
     crop_px: int = 320
     hu_window: str = "thesis"
     amp: str = "auto"
-    channels_last: bool = False
+    channels_last: bool = True
     validate_every: int = 5
     patience: int = 0
     augment: bool = True
@@ -86,11 +88,13 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "width": 0.5,
         "fpn_channels": 64,
         "head_units": 128,
-        "epochs": 12,
+        "epochs": 36,
         "lr": 1e-3,
-        "magnify": 1.0,
-        "crop_px": 0,
-        "validate_every": 4,
+        "magnify": 2.0,
+        "crop_px": 128,
+        "channels_last": True,
+        "sampled_proposals": 32,
+        "validate_every": 12,
     },
 }
 

@@ -82,6 +82,7 @@ def make_card(truth: CocoTruth, options: TrainOptions, weights: PretrainedWeight
         strides=STRIDES,
         anchor_sizes_px=anchors,
         head_units=options.head_units,
+        sampled_proposals=options.sampled_proposals,
         in_channels=channels,
         hu_window=options.hu_range,
         input_mean=adapt(mean, channels),

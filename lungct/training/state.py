@@ -57,7 +57,7 @@ def write(folder: Path, learner: Learner, standing: Standing) -> None:
         {
             "schema": SCHEMA,
             "identity": json.dumps(learner.identity, sort_keys=True),
-            "standing": json.dumps(vars(standing), sort_keys=True),
+            "standing": json.dumps(vars(standing)),
             "detector": learner.detector.state_dict(),
             "optimizer": learner.optimizer.state_dict(),
             "scaler": learner.scaler.state_dict(),

@@ -36,9 +36,7 @@ def test_an_item_is_the_same_whenever_it_is_drawn_and_differs_between_epochs(tru
 
 def test_network_labels_count_the_categories_in_order(truth: CocoTruth) -> None:
     renamed = CocoTruth({7: "nodule", 9: "other"}, truth.images, [], truth.root)
-    annotations = [
-        type(one)(one.id, one.image_id, 9, one.box_xyxy_px) for one in truth.annotations
-    ]
+    annotations = [type(one)(one.id, one.image_id, 9, one.box_xyxy_px) for one in truth.annotations]
     renamed = CocoTruth(renamed.categories, truth.images, annotations, truth.root)
     dataset = TrainingSlices(renamed, VIEW, seed=0, in_channels=3)
     labels = torch.cat([dataset[(epoch, 0)][1]["labels"] for epoch in range(8)])

@@ -163,6 +163,14 @@ def test_few_patients_are_said_to_be_few(heatmaps: Path, slices: Path, tmp_path:
     assert "3 patients: with under 6 no test can reach p < .05" in summary["note"]
 
 
+def test_maps_of_an_unfinished_run_are_not_read(heatmaps: Path, slices: Path) -> None:
+    (heatmaps / "away").rename(heatmaps / ".away.partial")
+    assert plan(heatmaps, slices, QUICK)["map_files"] == 7
+    (heatmaps / "good").rename(heatmaps / ".good.partial")
+    with pytest.raises(InputError, match="no heatmap"):
+        plan(heatmaps, slices, QUICK)
+
+
 def test_nothing_explained_is_a_game_without_rows(slices: Path, tmp_path: Path) -> None:
     (tmp_path / "maps" / "eigencam").mkdir(parents=True)
     (tmp_path / "maps" / "eigencam" / "manifest.ndjson").write_text('{"schema": "lungct.run/1"}\n')
@@ -193,8 +201,10 @@ def test_what_does_not_fit_is_refused(heatmaps: Path, slices: Path, tmp_path: Pa
 
 
 def test_output_is_not_replaced_unasked(heatmaps: Path, slices: Path, tmp_path: Path) -> None:
-    segmentation_game(heatmaps, slices, tmp_path / "game", QUICK)
+    (tmp_path / "game").mkdir()
+    (tmp_path / "game" / "manifest.ndjson").write_text("{}\n")
     with pytest.raises(OutputExists):
         segmentation_game(heatmaps, slices, tmp_path / "game", QUICK)
     segmentation_game(heatmaps, slices, tmp_path / "game", QUICK, overwrite=True)
+    assert (tmp_path / "game" / "scores.csv").is_file()
     assert plan(heatmaps, slices, QUICK)["map_files"] == 14

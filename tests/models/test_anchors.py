@@ -8,16 +8,16 @@ import pytest
 from lungct.models.anchors import anchor_sizes, iou_of_extents, kmeans_extents
 
 
-def test_three_known_clusters_are_found() -> None:
+def test_known_clusters_are_found() -> None:
     random = np.random.default_rng(0)
     sides = np.concatenate([random.normal(mean, 0.3, 50) for mean in (6, 14, 40)])
-    sizes = anchor_sizes(np.stack([sides, sides], 1), 3)
+    sizes = anchor_sizes(np.stack([sides, sides], 1), 3, per_level=1)
     assert [round(level[0]) for level in sizes] == [6, 14, 40]
 
 
-def test_levels_get_their_anchors_by_size() -> None:
+def test_levels_share_sizes_with_the_next_coarser_one() -> None:
     sides = np.repeat([5.0, 8.0, 16.0, 24.0], 10)
-    assert anchor_sizes(np.stack([sides, sides], 1), 2, per_level=2) == ((5.0, 8.0), (16.0, 24.0))
+    assert anchor_sizes(np.stack([sides, sides], 1), 3, per_level=2) == ((5.0, 8.0), (8.0, 16.0), (16.0, 24.0))
 
 
 def test_iou_of_extents_by_hand() -> None:
@@ -26,7 +26,7 @@ def test_iou_of_extents_by_hand() -> None:
 
 
 def test_fewer_boxes_than_anchors_give_repeated_sizes() -> None:
-    assert anchor_sizes(np.array([[9.0, 9.0]]), 3) == ((9.0,), (9.0,), (9.0,))
+    assert anchor_sizes(np.array([[9.0, 9.0]]), 3, per_level=1) == ((9.0,), (9.0,), (9.0,))
 
 
 def test_the_order_of_the_boxes_does_not_matter() -> None:

@@ -91,9 +91,7 @@ def test_a_broken_card_is_an_input_error() -> None:
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_a_saved_model_detects_as_before(tmp_path: Path, channels: int) -> None:
     torch.manual_seed(0)
-    card = dataclasses.replace(
-        CARD, in_channels=channels, input_mean=(0.5,) * channels, input_std=(0.25,) * channels
-    )
+    card = dataclasses.replace(CARD, in_channels=channels, input_mean=(0.5,) * channels, input_std=(0.25,) * channels)
     detector = build_detector(card).eval()
     save_tensors(tmp_path / "model.safetensors", detector.state_dict(), card.to_json())
     again = load_model(tmp_path, "cpu")

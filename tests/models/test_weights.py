@@ -56,9 +56,11 @@ def test_a_gray_stack_of_any_depth_gives_what_three_equal_colours_give() -> None
     gray = torch.rand(1, 1, 64, 64)
     answers = []
     for channels in (1, 3, 5):
-        body = mobilenet_v2(
-            width=1.0, norm="folded", in_channels=channels, fpn_channels=16, strides=(4, 8, 16)
-        ).eval().body
+        body = (
+            mobilenet_v2(width=1.0, norm="folded", in_channels=channels, fpn_channels=16, strides=(4, 8, 16))
+            .eval()
+            .body
+        )
         weights = read_weights_of(tensors)
         load_backbone_weights(body, weights, channels, "memory")
         with torch.inference_mode():

@@ -120,6 +120,16 @@ def test_negatives_show_lung_far_from_nodules(out: Path, slices: Path) -> None:
                 assert abs(image.lungct["z_mm"] - one.center_lps_mm[2]) - one.size_mm[2] / 2 >= 10 - 1e-3
 
 
+def test_every_negative_of_a_scan_shows_lung(out: Path, tmp_path: Path) -> None:
+    select_slices(out, tmp_path / "many", SelectOptions(negatives=999))
+    images = [image for truth in truths(tmp_path / "many").values() for image in truth.images]
+    mine = [image.lungct["z_index"] for image in images if image.case_id == "CASE_4"]
+    # The lungs reach from 4 to 56 mm of 60; the estimate is made on every other slice.
+    assert 3 <= min(mine) <= 4
+    assert 36 <= max(mine) <= 38
+    assert len(mine) == max(mine) - min(mine) + 1
+
+
 def test_same_bytes_with_workers_and_after_a_resume(out: Path, slices: Path, tmp_path: Path) -> None:
     select_slices(out, tmp_path / "b", ALL, Running(workers=2))
     assert files_of(slices) == files_of(tmp_path / "b")

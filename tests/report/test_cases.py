@@ -60,6 +60,7 @@ def test_a_missed_nodule_names_the_nearest_detection() -> None:
     large, small = out.missed
     assert large.box_xyxy_px is None
     assert np.isnan(large.score)
+    assert cases.facts(large, {}) == ["no detection touches it", "scan 1"]
     assert small.iou == pytest.approx(40 / 160)
     assert small.box_xyxy_px == (16, 10, 26, 20)
 

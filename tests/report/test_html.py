@@ -18,7 +18,7 @@ from PIL import Image
 
 from lungct import errors, registry
 from lungct.cli import report as command
-from lungct.report import panel
+from lungct.report import panel, table
 from lungct.report.folders import Places, read_outputs
 from lungct.report.html import NOT_RUN, ReportOptions, write_report
 
@@ -159,6 +159,23 @@ def test_absolute_paths_do_not_leave_the_machine(run_folder: Path, tmp_path: Pat
     (folder / "run" / "manifest.ndjson").write_text(json.dumps(record) + "\n")
     assert "slices slices" in write(folder, tmp_path / "report.html", cases=0).text
     assert "jane" not in (tmp_path / "report.html").read_text()
+
+
+def test_a_game_without_maps_says_so(run_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(run_folder / "game", tmp_path / "game")
+    (tmp_path / "game" / "summary.json").write_text(json.dumps({"rows": [], "tests": [], "note": "None."}))
+    (tmp_path / "game" / "game.png").write_bytes(b"")
+    page = write(tmp_path, tmp_path / "report.html")
+    assert "No heatmap was scored." in page.text
+    assert page.all("img") == []
+
+
+def test_values_in_words() -> None:
+    assert table.plain("0a" * 32) == "0a0a0a0a0a0a…"
+    assert table.plain("/home/jane/slices/") == "slices"
+    assert table.plain([[4.0, 5.3], [9]]) == "4, 5.3; 9"
+    assert table.plain(None) == table.number(float("nan")) == table.interval([0.1, None]) == table.NONE
+    assert table.probability(1e-9) == "< 0.001"
 
 
 def test_a_patient_in_two_splits_is_said(run_folder: Path, tmp_path: Path) -> None:

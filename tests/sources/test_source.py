@@ -10,6 +10,7 @@ import pytest
 
 from lungct.errors import InputError
 from lungct.io.boxes_csv import write_nodules
+from lungct.io.manifest import SCAN_SCHEMA, write_manifest
 from lungct.io.nifti import write_nifti
 from lungct.sources.source import SourceOptions, read_source
 from lungct.types import Grid, Nodule, Volume
@@ -63,6 +64,17 @@ def test_volumes_without_csv_have_no_known_truth(tmp_path: Path) -> None:
     scans = read_source(tmp_path).scans
     assert [(scan.case_id, scan.truth_known) for scan in scans] == [("b", False), ("a", False)]
     assert [scan.case_id for scan in read_source(tmp_path / "b.nii.gz").scans] == ["b"]
+
+
+def test_manifest_tells_what_no_row_says(tmp_path: Path) -> None:
+    write(tmp_path, "a.nii.gz", "b.nii.gz")
+    write_nodules(tmp_path / "nodules.csv", [nodule("a", patient="P")])
+    facts = {"schema": SCAN_SCHEMA, "patient_id": "Q", "split": "test", "source": "lidc"}
+    write_manifest(tmp_path, "preprocess", {}, [{**facts, "case_id": "a"}, {**facts, "case_id": "b"}])
+    assert [(scan.patient_id, scan.split, scan.source) for scan in read_source(tmp_path).scans] == [
+        ("P", "train", "lidc"),
+        ("Q", "test", "lidc"),
+    ]
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:

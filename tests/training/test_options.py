@@ -1,0 +1,47 @@
+"""Presets, what is given on top of them, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from lungct import registry
+from lungct.errors import UsageError
+from lungct.training.options import PRESETS, TrainOptions, parse_anchors, preset_options
+
+
+def test_every_preset_of_the_registry_exists() -> None:
+    assert set(PRESETS) == set(registry.PRESETS)
+    for name in PRESETS:
+        assert preset_options(name, {}).preset == name
+
+
+def test_what_is_given_wins_over_the_preset_and_none_is_not_given() -> None:
+    chosen = preset_options("tiny", {"lr": 0.5, "epochs": None})
+    assert chosen.lr == 0.5
+    assert chosen.epochs == PRESETS["tiny"]["epochs"]
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch": 0}, {"lr": 0.0}, {"magnify": -1.0}, {"crop_px": 20}])
+def test_values_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match="out of range"):
+        preset_options("tiny", wrong)
+
+
+def test_pretrained_weights_need_the_full_width() -> None:
+    with pytest.raises(UsageError, match="full width"):
+        TrainOptions(width=0.5, weights="imagenet")
+
+
+def test_recorded_weights_have_no_folder() -> None:
+    assert TrainOptions(weights="/home/somebody/w.npz").record()["weights"] == "w.npz"
+
+
+def test_anchors_are_parsed_by_level() -> None:
+    assert parse_anchors("6,12,24", 3) == ((6.0,), (12.0,), (24.0,))
+    assert parse_anchors("6/9,12/18,24/36", 3) == ((6.0, 9.0), (12.0, 18.0), (24.0, 36.0))
+
+
+@pytest.mark.parametrize("text", ["6,12", "6,12,x", "6/9,12,24", "0,1,2", ""])
+def test_anchors_that_fit_no_pyramid_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--anchors"):
+        parse_anchors(text, 3)
