@@ -34,8 +34,10 @@ class Scale:
     explained: int
 
 
-FULL = Scale(patients=24, size=256, slices=120, epochs=12, explained=40)
-QUICK = Scale(patients=6, size=160, slices=60, epochs=2, explained=6)
+FULL = Scale(patients=24, size=256, slices=120, epochs=22, explained=40)
+QUICK = Scale(patients=8, size=160, slices=60, epochs=6, explained=8)
+MEDIAN_DIAMETER_MM = 12.0
+"""Larger than in screening (8), so that a few minutes of training on a coarse matrix have something to find."""
 
 
 def run(
@@ -93,13 +95,17 @@ class Step:
 def _steps(folder: Path, shown: Path, scale: Scale, *, seed: int, device: str, threads: int) -> list[Step]:
     """The chain in ``folder``; its command lines are shown as if typed for the folder ``shown``."""
     torch_options = {"device": device, "threads": threads}
-    phantom = {"patients": scale.patients, "size": scale.size, "slices": scale.slices, "seed": seed, "workers": 2}
+    cohort = {"patients": scale.patients, "size": scale.size, "slices": scale.slices}
+    phantom = {**cohort, "median_diameter": MEDIAN_DIAMETER_MM, "seed": seed, "workers": 2}
+    select = {"method": "all", "negatives": 4, "seed": seed, "workers": 2}
+    train = {"preset": "tiny", "magnify": 2.0, "epochs": scale.epochs, "validate_every": scale.epochs // 2}
+    train |= {"seed": seed, **torch_options}
     explain = {"max_images": scale.explained, "seed": seed, **torch_options}
     plan: list[tuple[str, list[str], str, dict[str, Any]]] = [
         ("phantom", ["dlcs"], "dlcs", phantom),
         ("preprocess", ["dlcs", "out"], "out", {"spacing": "native", "workers": 2}),
-        ("select-slices", ["out", "slices"], "slices", {"seed": seed, "negatives": 4, "workers": 2}),
-        ("train", ["slices", "run"], "run", {"preset": "tiny", "epochs": scale.epochs, "seed": seed, **torch_options}),
+        ("select-slices", ["out", "slices"], "slices", select),
+        ("train", ["slices", "run"], "run", train),
         ("predict", ["run", "slices/test.json", "detections.json"], "detections.json", torch_options),
         ("evaluate", ["slices/test.json", "detections.json", "evaluation"], "evaluation", {"seed": seed}),
         *(

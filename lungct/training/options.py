@@ -88,13 +88,12 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "width": 0.5,
         "fpn_channels": 64,
         "head_units": 128,
-        "epochs": 36,
+        "epochs": 24,
         "lr": 1e-3,
-        "magnify": 2.0,
-        "crop_px": 128,
+        "magnify": 1.0,
+        "crop_px": 160,
         "channels_last": True,
-        "sampled_proposals": 32,
-        "validate_every": 12,
+        "validate_every": 8,
     },
 }
 
