@@ -43,7 +43,8 @@ def make_optimizer(detector: nn.Module, options: TrainOptions) -> torch.optim.Op
         {"params": [one for one in parameters if one.ndim > 1], "weight_decay": options.weight_decay},
         {"params": [one for one in parameters if one.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=options.lr)
+    fused = {one.device.type for one in parameters} <= {"cpu", "cuda"}  # one pass over memory where there is a kernel
+    return torch.optim.AdamW(groups, lr=options.lr, fused=fused)
 
 
 def run_epoch(

@@ -93,6 +93,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "magnify": 1.0,
         "crop_px": 160,
         "channels_last": True,
+        "sampled_proposals": 32,
         "validate_every": 8,
     },
 }
