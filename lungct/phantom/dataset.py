@@ -15,7 +15,7 @@ from lungct.io import boxes_csv
 from lungct.io.atomic import MANIFEST, check_replaceable, staged_folder
 from lungct.io.manifest import SCAN_SCHEMA, sha256_of, write_manifest
 from lungct.io.nifti import write_nifti
-from lungct.phantom.sampling import DIAMETER_RANGE_MM, MEDIAN_MM, has_nodules
+from lungct.phantom.sampling import MEDIAN_MM, has_nodules
 from lungct.phantom.scan import Phantom, render_phantom
 from lungct.registry import SPLITS
 from lungct.types import Nodule, Progress, no_progress
