@@ -34,9 +34,9 @@ class Scale:
     explained: int
 
 
-FULL = Scale(patients=24, size=256, slices=120, epochs=20, explained=16)
+FULL = Scale(patients=24, size=256, slices=120, epochs=15, explained=16)
 QUICK = Scale(patients=8, size=160, slices=60, epochs=6, explained=8)
-MEDIAN_DIAMETER_MM = 12.0
+MEDIAN_DIAMETER_MM = 14.0
 """Larger than in screening (8), so that a few minutes of training on a coarse matrix have something to find."""
 
 
@@ -98,7 +98,7 @@ def _steps(folder: Path, shown: Path, scale: Scale, *, seed: int, device: str, t
     cohort = {"patients": scale.patients, "size": scale.size, "slices": scale.slices}
     phantom = {**cohort, "median_diameter": MEDIAN_DIAMETER_MM, "seed": seed, "workers": 2}
     select = {"method": "all", "negatives": 4, "seed": seed, "workers": 2}
-    train = {"preset": "tiny", "magnify": 2.0, "epochs": scale.epochs, "validate_every": scale.epochs // 2}
+    train = {"preset": "tiny", "magnify": 2.0, "epochs": scale.epochs, "validate_every": (scale.epochs + 1) // 2}
     train |= {"seed": seed, **torch_options}
     explain = {"max_images": scale.explained, "seed": seed, **torch_options}
     plan: list[tuple[str, list[str], str, dict[str, Any]]] = [

@@ -25,7 +25,7 @@ STAGES = {
     "train": ("lungct train slices/ {}/ --preset tiny --epochs 3", "--resume"),
     "predict": ("lungct predict run/ slices/test.json {}.json", ""),
     "evaluate": ("lungct evaluate slices/test.json detections.json {}/", ""),
-    "explain": ("lungct explain run/ slices/test.json {}/ --method scorecam --score-threshold 0.01", "--resume"),
+    "explain": ("lungct explain run/ slices/test.json {}/ --method scorecam --max-images 4", "--resume"),
     "segmentation-game": ("lungct segmentation-game heatmaps/ slices/test.json {}/", ""),
     "report": ("lungct report . {}.html", ""),
 }
