@@ -20,7 +20,7 @@ from lungct.cli import streams
 from lungct.cli.config import options_from_toml
 from lungct.cli.options import EXECUTION, OUTPUT
 from lungct.cli.result import Result, envelope, failure_envelope
-from lungct.errors import EnvironmentError_, InputError, LungctError
+from lungct.errors import EnvironmentError_, InputError, LungctError, UsageError
 
 BUG = 1
 USAGE = 2
@@ -77,11 +77,13 @@ _COMMON: dict[str, tuple[Any, Any]] = {
 def subcommand(name: str, run: Callable[..., Result]) -> Callable[..., None]:
     """Wrap a module's ``run`` with the common options and the rendering of its result and errors."""
     hints = typing.get_type_hints(run, include_extras=True)
+    paths = [key for key in inspect.signature(run).parameters if _is_path_argument(hints[key])]
 
     @functools.wraps(run)
     def wrapped(*, json: bool, quiet: bool, verbose: int, debug: bool, config: Path | None, **options: Any) -> None:
         streams.configure(quiet=quiet, verbose=verbose)
         try:
+            _refuse_output_over_input([options[key] for key in paths])
             result = run(**options)
         except Exception as problem:
             raise typer.Exit(report_failure(name, problem, as_json=json, debug=debug)) from None
@@ -100,6 +102,23 @@ def subcommand(name: str, run: Callable[..., Result]) -> Callable[..., None]:
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {one.name: one.annotation for one in parameters}
     return wrapped
+
+
+def _is_path_argument(hint: Any) -> bool:
+    kinds = {type(one).__name__ for one in getattr(hint, "__metadata__", ())}
+    return "ArgumentInfo" in kinds and Path in (hint.__origin__, *typing.get_args(hint.__origin__))
+
+
+def _refuse_output_over_input(paths: list[Path | None]) -> None:
+    """Of a command's path arguments the last is its output; replacing it must not take an input with it.
+
+    Raises:
+        UsageError: the output is an input or holds one.
+    """
+    known = [path.resolve() for path in paths if path is not None]
+    for one in known[:-1]:
+        if known[-1] == one or known[-1] in one.parents:
+            raise UsageError(f"the output {known[-1]} holds the input {one}", "name another output")
 
 
 def _emit(name: str, result: Result, *, as_json: bool) -> None:
@@ -155,10 +174,9 @@ def run_app(command: Any, arguments: list[str] | None = None) -> int:
         code = command.main(args=arguments, prog_name="lungct", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except typer.Exit as leave:
-        return int(leave.exit_code)
+        return _interrupted() if leave.exit_code == INTERRUPTED else int(leave.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        print("lungct: interrupted", file=sys.stderr)  # noqa: T201
-        return INTERRUPTED
+        return _interrupted()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -172,6 +190,12 @@ def run_app(command: Any, arguments: list[str] | None = None) -> int:
         logging.shutdown()
 
 
+def _interrupted() -> int:
+    line = "interrupted; nothing stands under the output's name, and --resume, where there is one, goes on"
+    print(f"lungct: {line}", file=sys.stderr)  # noqa: T201
+    return INTERRUPTED
+
+
 def _named(arguments: list[str]) -> str:
     return next((one for one in arguments if not one.startswith("-")), "")
 
@@ -179,7 +203,8 @@ def _named(arguments: list[str]) -> str:
 def _usage_error(problem: Any, arguments: list[str]) -> int:
     name = _named(arguments)
     message = " ".join(str(problem.format_message()).split()).rstrip(".")
-    print(f"lungct {name}: {message}; see 'lungct {name} --help'".replace("  ", " "), file=sys.stderr)  # noqa: T201
+    verb = name if getattr(problem, "ctx", None) and problem.ctx.parent else ""
+    print(f"lungct {name}: {message}; see 'lungct {verb} --help'".replace("  ", " "), file=sys.stderr)  # noqa: T201
     if "--json" in arguments:
         print(failure_envelope(name, None, message, USAGE))  # noqa: T201
     return USAGE

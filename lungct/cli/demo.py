@@ -9,6 +9,7 @@ Example: lungct demo demo/
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,10 +60,21 @@ def run(
     from lungct.io.atomic import staged_folder
     from lungct.io.manifest import write_manifest
 
-    with staged_folder(out, overwrite=overwrite, resume=resume) as staging:
+    with staged_folder(out, command="demo", overwrite=overwrite, resume=resume) as staging:
+        _check_same(staging / "demo.json", {"quick": quick, "seed": seed})
         data, tables = _run_all(_steps(staging, out, scale, **chosen))
         write_manifest(staging, "demo", {"quick": quick, "seed": seed})
     return Result(output=out / "report.html", data=data, tables=tables)
+
+
+def _check_same(marker: Path, chosen: dict[str, Any]) -> None:
+    """Keep what a demo was started with, and refuse to go on with another one's leftovers."""
+    from lungct.errors import UsageError
+    from lungct.io.atomic import write_json
+
+    if marker.is_file() and json.loads(marker.read_text()) != chosen:
+        raise UsageError(f"the demo to resume was started with {marker.read_text().strip()}", "leave out --resume")
+    write_json(marker, chosen)
 
 
 def _run_all(steps: list[Step]) -> tuple[dict[str, Any], list[Table]]:

@@ -18,7 +18,6 @@ PACKAGES = (
     "SimpleITK",
     "nibabel",
     "isal",
-    "pycocotools",
     "safetensors",
     "matplotlib",
 )

@@ -30,8 +30,8 @@ def run(
         float, typer.Option("--score-threshold", min=0, max=1, help="Lowest score that is written.")
     ] = 0.05,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Slices per network pass.")] = 4,
-    override_checks: Annotated[
-        bool, typer.Option("--override-checks", help="Run on slices of another spacing or HU range than trained on.")
+    override: Annotated[
+        bool, typer.Option("--override", help="Run on slices of another spacing or HU range than trained on.")
     ] = False,
     link_by: Annotated[
         str, options.choice("--link-by", LINKINGS, "Overlap that links boxes.", rich_help_panel=SCANS)
@@ -58,7 +58,7 @@ def run(
         facts = {"output": str(planned.output), **planned.facts()}
         return Result(data=facts, tables=[Table(tuple(facts), [tuple(facts.values())], "to predict")])
     linking = LinkOptions(link_by, link_overlap, gap_mm)
-    wanted = inference.PredictOptions(batch, score_threshold, device, threads, override_checks, linking, keep_going)
+    wanted = inference.PredictOptions(batch, score_threshold, device, threads, override, linking, keep_going)
     with streams.progress() as progress:
         done = inference.predict(model, source, out, wanted, overwrite=overwrite, progress=progress)
     return Result(output=done.output, data=done.facts(), failed=done.failed)

@@ -42,7 +42,7 @@ def run(
     ] = "-1000,400",
     pixel_spacing_2d: Annotated[
         float | None,
-        typer.Option("--pixel-spacing-2d", help="Pixel spacing in mm, if known.", rich_help_panel=FLAT),
+        typer.Option("--pixel-spacing-2d", min=0.01, help="Pixel spacing in mm, if known.", rich_help_panel=FLAT),
     ] = None,
     voc_corners: Annotated[
         str,

@@ -82,11 +82,11 @@ def evaluate(
         InputError: see :func:`read_pair`.
         OutputExists: ``out`` must not be written.
     """
-    atomic.check_replaceable(out, overwrite=overwrite)
+    atomic.check_replaceable(out, overwrite=overwrite, command="evaluate")
     truth, detections = read_pair(truth_path, detections_path)
     result = judge(truth, detections, options)
     inputs = {"truth_sha256": sha256_of(truth_path), "detections_sha256": sha256_of(detections_path)}
-    with atomic.staged_folder(out, overwrite=overwrite) as folder:
+    with atomic.staged_folder(out, command="evaluate", overwrite=overwrite) as folder:
         atomic.write_json(folder / "metrics.json", result.metrics, indent=1)
         atomic.write_bytes(folder / "metrics.csv", _as_csv(measures(result.metrics)))
         _draw(folder, result)

@@ -15,6 +15,7 @@ def matched(truth: CocoTruth, image: CocoImage, detections: Detections) -> list[
     """The true box each detection of one image has found at IoU >= .5, None for a false positive.
 
     COCO's greedy matching: a true box goes to the best-scored detection on it, another one there is a false positive.
+    An annotation may have the id 0, which the COCO tools count as no match.
     """
     annotations = truth.annotations_of[image.id]
     alone = CocoTruth(truth.categories, [image], annotations, truth.root)
@@ -23,7 +24,7 @@ def matched(truth: CocoTruth, image: CocoImage, detections: Detections) -> list[
     order = np.lexsort((-detections.scores.astype(np.float64), detections.labels))
     order = order[np.isin(detections.labels[order], list(truth.categories))]
     found: list[CocoAnnotation | None] = [None] * len(detections)
-    for place, of_truth, hit in zip(order, matches.truth_of[:, 0], matches.hit[:, 0], strict=True):
-        if hit and of_truth != UNMATCHED:
+    for place, of_truth in zip(order, matches.truth_of[:, 0], strict=True):
+        if of_truth != UNMATCHED and not annotations[of_truth].iscrowd:
             found[place] = annotations[of_truth]
     return found

@@ -25,6 +25,7 @@ from lungct.io.manifest import sha256_of, write_manifest
 from lungct.models.detector import LoadedModel
 from lungct.models.device import use_threads
 from lungct.models.load import FILE_NAME, load_model
+from lungct.models.preprocess import check_serves
 from lungct.types import Detections, Progress, no_progress
 
 
@@ -95,7 +96,9 @@ def explain(
     records: dict[str, list[dict[str, Any]]] = {method: [] for method in options.methods}
     with contextlib.ExitStack() as stack:
         folders = {
-            method: stack.enter_context(staged_folder(out / method, overwrite=overwrite, resume=resume))
+            method: stack.enter_context(
+                staged_folder(out / method, command="explain", overwrite=overwrite, resume=resume)
+            )
             for method in options.methods
         }
         done = {image.id: _finished(folders, image, job.settings) for image in job.truth.images} if resume else {}
@@ -127,7 +130,8 @@ def prepare(run: Path, slices: Path, options: ExplainOptions) -> Job:
         "model_sha256": sha256_of(run / FILE_NAME if run.is_dir() else run),
         **{name: getattr(options, name) for name in ("top", "score_threshold", "level", "scorer", "amp", "override")},
         **dataclasses.asdict(options.method),
-        "own_detections": options.detections is None,
+        "slices_sha256": sha256_of(slices),
+        "detections_sha256": None if options.detections is None else sha256_of(options.detections),
     }
     return Job(Network(model, options.amp), truth, split, options, settings)
 
@@ -165,7 +169,13 @@ def detections_of(job: Job, images: Sequence[CocoImage]) -> Iterator[Detections]
 
 
 def open_subject(job: Job, image: CocoImage, detections: Detections) -> Subject:
-    """The network opened at one image's detections."""
+    """The network opened at one image's detections.
+
+    Raises:
+        InputError: a slice that the model was not made for, see :func:`check_serves`.
+    """
+    if not job.options.override:
+        check_serves(image.lungct, job.model.card, name=image.file_name)
     image_hu = SliceReader(job.truth, cache_bytes=0)(image)
     return open_image(
         job.network,

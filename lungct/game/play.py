@@ -68,7 +68,7 @@ def play(
     seen: dict[tuple[str, str], Path] = {}
     paths = map_files(heatmaps)
     for number, path in enumerate(paths, 1):
-        maps = read_heatmaps(path)
+        maps = read_heatmaps(path, truth.categories)
         image = _image_of(maps, images, path)
         twin = seen.setdefault((maps.method, str(image.id)), path)
         if twin != path:

@@ -64,13 +64,13 @@ def segmentation_game(
         InputError: maps and truth that cannot be read or do not fit each other.
         OutputExists: ``out`` is there and ``overwrite`` is false.
     """
-    check_replaceable(out, overwrite=overwrite)
+    check_replaceable(out, overwrite=overwrite, command="segmentation-game")
     truth = read_truth(truth_path)
     rows, left_out = play(
         heatmaps, truth, version=options.rules, controls=options.controls, seed=options.seed, progress=progress
     )
     summary = summarise(rows, options, left_out)
-    with staged_folder(out, overwrite=overwrite) as folder:
+    with staged_folder(out, command="segmentation-game", overwrite=overwrite) as folder:
         write_bytes(folder / "scores.csv", scores_csv(rows), durable=False)
         write_json(folder / "summary.json", summary, indent=1)
         write_bytes(folder / "table.md", markdown(summary).encode(), durable=False)

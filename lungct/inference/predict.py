@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lungct.ct.stack import stack
-from lungct.errors import InputError, LungctError, OutputExists
+from lungct.errors import InputError, LungctError, OutputExists, UsageError
 from lungct.inference.link import FoundNodule, LinkOptions, link, write_found
 from lungct.io import atomic
 from lungct.io.coco import CocoTruth, read_truth, write_detections
 from lungct.io.manifest import sha256_of, write_manifest
 from lungct.registry import HU_CLIP
-from lungct.types import Detections, Progress, Scan, Volume, no_progress
+from lungct.types import Detections, Progress, Scan, Triple, Volume, no_progress
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a dry run needs none
     from lungct.models.card import ModelCard
@@ -40,7 +40,7 @@ class PredictOptions:
         score_threshold: lowest score that is reported.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         threads: CPU threads; 0 leaves the library's choice.
-        override_checks: run on slices that differ from the training's in spacing or HU range.
+        override: run on slices that differ from the training's in spacing or HU range.
         link: how slice detections of a scan become nodules.
         keep_going: leave out scans that cannot be read.
     """
@@ -49,7 +49,7 @@ class PredictOptions:
     score_threshold: float = 0.05
     device: str = "auto"
     threads: int = 0
-    override_checks: bool = False
+    override: bool = False
     link: LinkOptions = field(default_factory=LinkOptions)
     keep_going: bool = False
 
@@ -82,6 +82,7 @@ def plan_predict(run: Path, source: Path, out: Path | None, *, overwrite: bool =
     Raises:
         InputError: the input or the run is not what it must be.
         OutputExists: the output must not be written.
+        UsageError: the output would replace the input.
     """
     if not run.exists():
         raise InputError.of(run, "no such run folder", "lungct train makes one")
@@ -105,6 +106,7 @@ def predict(
     Raises:
         InputError: the input or the run is not what it must be, or they do not fit each other.
         OutputExists: the output must not be written.
+        UsageError: the output would replace the input.
     """
     options = options or PredictOptions()
     out = _checked_out(source, out, overwrite=overwrite)
@@ -126,13 +128,17 @@ def _checked_out(source: Path, out: Path | None, *, overwrite: bool) -> Path:
         raise InputError.of(source, "no such file or folder")
     if not is_slices(source):
         out = out or SCANS_OUT
-        atomic.check_replaceable(out, overwrite=overwrite)
+        if out.resolve() in (source.resolve(), *source.resolve().parents):
+            raise UsageError(f"{out} is or holds the input", "name another folder to write")
+        atomic.check_replaceable(out, overwrite=overwrite, command="predict")
         return out
     out = out or SLICES_OUT
     if out.is_dir():
         raise OutputExists(
             f"{out} is a folder, and a file is to be written", f"name a file, such as {out / SLICES_OUT}"
         )
+    if out.resolve() == source.resolve():
+        raise UsageError(f"{out} is the input", "name another file to write")
     if out.exists() and not overwrite:
         raise OutputExists(f"{out} exists", "add --overwrite to replace it")
     return out
@@ -158,7 +164,7 @@ def _predict_slices(
         truth,
         batch=options.batch,
         score_threshold=options.score_threshold,
-        override=options.override_checks,
+        override=options.override,
         progress=progress,
     )
     kept = list(found)
@@ -178,11 +184,11 @@ class _Scanning:
         nodules: list[FoundNodule] = []
         records: list[dict[str, Any]] = []
         failed: list[str] = []
-        with atomic.staged_folder(out, overwrite=overwrite) as folder:
+        with atomic.staged_folder(out, command="predict", overwrite=overwrite) as folder:
             for done, scan in enumerate(scans):
                 self.progress("scans", done, len(scans))
                 try:
-                    volume = at_model_grid(scan.load(), self.model.card, scan.case_id, self.options.override_checks)
+                    volume = at_model_grid(scan.load(), self.model.card, scan.case_id, self.options.override)
                 except LungctError as problem:
                     if not self.options.keep_going:
                         raise
@@ -229,7 +235,7 @@ class _Scanning:
         return {
             "model_sha256": sha256_of(weights),
             "score_threshold": self.options.score_threshold,
-            "override_checks": self.options.override_checks,
+            "override": self.options.override,
             "link": asdict(self.options.link),
         }
 
@@ -252,7 +258,8 @@ def _record(scan: Scan, volume: Volume, found: dict[int, Detections], linked: Se
 def at_model_grid(volume: Volume, card: ModelCard, name: str, override: bool = False) -> Volume:
     """A scan as the model was trained on: index axes towards left, posterior, superior; its spacing and HU range.
 
-    A scan that has the spacing already is not interpolated again.
+    A scan that has the spacing already is not interpolated again. It keeps its own distance of slices where the model,
+    made on single 2D images, has none.
 
     Raises:
         InputError: the model does not know its spacing, and ``override`` (keep the scan's own) is false.
@@ -261,14 +268,21 @@ def at_model_grid(volume: Volume, card: ModelCard, name: str, override: bool = F
     from lungct.ct.resample import resample
 
     if card.spacing_mm is None and not override:
-        hint = "add --override-checks to run it at the scan's own spacing"
+        hint = "add --override to run it at the scan's own spacing"
         raise InputError.of(
             name, "the model was trained on slices of unknown spacing, so a scan cannot be fitted", hint
         )
     canonical = to_canonical(volume)
     low, high = card.hu_clip or (min(HU_CLIP[0], card.hu_window[0]), max(HU_CLIP[1], card.hu_window[1]))
     hu_clip = (math.floor(low), math.ceil(high))
-    wanted = None if card.spacing_mm is None else card.spacing_mm[::-1]
-    if wanted is not None and np.allclose(wanted, canonical.grid.spacing_mm_zyx, rtol=SAME_SPACING, atol=0):
+    own = canonical.grid.spacing_mm_zyx
+    wanted = None if card.spacing_mm is None else _spacing_mm_zyx(card.spacing_mm, own)
+    if wanted is not None and np.allclose(wanted, own, rtol=SAME_SPACING, atol=0):
         wanted = None
     return resample(canonical, wanted, hu_clip)
+
+
+def _spacing_mm_zyx(trained_mm: Sequence[float], own_mm_zyx: Triple) -> Triple:
+    """A model's spacing (x, y, z) turned round, the slice distance being the scan's own where the model has (x, y)."""
+    z_mm = trained_mm[2] if len(trained_mm) == 3 else own_mm_zyx[0]
+    return z_mm, trained_mm[1], trained_mm[0]

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from lungct.errors import OutputExists
+from lungct.errors import EnvironmentError_, OutputExists
 
 MANIFEST = "manifest.ndjson"
 LOCK = ".lock"
@@ -69,19 +69,22 @@ def write_json(path: Path, document: Any, *, overwrite: bool = True, indent: int
 
 
 @contextlib.contextmanager
-def staged_folder(path: Path, *, overwrite: bool = False, resume: bool = False) -> Iterator[Path]:
+def staged_folder(path: Path, *, command: str = "", overwrite: bool = False, resume: bool = False) -> Iterator[Path]:
     """A folder to write into that becomes ``path`` when the block ends well.
 
     Yields the staging folder ``.<name>.partial``. With ``resume`` what an interrupted run left in it stays; a stage
     that offers ``--resume`` finds its own finished files there. On an error the partial folder stays too, for a later
     resume.
 
+    Args:
+        command: the subcommand that writes; with ``overwrite`` it replaces only what the same one made.
+
     Raises:
-        OutputExists: ``path`` holds something and ``overwrite`` is false, or it is not a folder that lungct made, or
-            another process is writing it.
+        OutputExists: ``path`` holds something and ``overwrite`` is false, or it is not a folder that this command of
+            lungct made, or another process is writing it.
     """
-    path = Path(os.path.abspath(path))
-    check_replaceable(path, overwrite=overwrite)
+    path = Path(os.path.realpath(path))  # a link to another disk is followed: the work is staged on that disk
+    check_replaceable(path, overwrite=overwrite, command=command)
     staging = path.with_name(f".{path.name}.partial")
     staging.mkdir(parents=True, exist_ok=True)
     with open(staging / LOCK, "w") as lock:
@@ -96,12 +99,14 @@ def staged_folder(path: Path, *, overwrite: bool = False, resume: bool = False) 
                 shutil.rmtree(staging)  # nothing was written, so there is nothing to resume
 
 
-def check_replaceable(path: Path, *, overwrite: bool) -> None:
+def check_replaceable(path: Path, *, overwrite: bool, command: str = "") -> None:
     """Refuse, before any work is done, an output that must not be written.
 
     Raises:
         OutputExists: see :func:`staged_folder`.
     """
+    if os.path.ismount(path):
+        raise OutputExists(f"{path} is where a disk is mounted", "name a folder inside it")
     if not os.path.lexists(path):
         return
     if not path.is_dir():
@@ -110,8 +115,20 @@ def check_replaceable(path: Path, *, overwrite: bool) -> None:
         return
     if not overwrite:
         raise OutputExists(f"{path} exists and is not empty", "add --overwrite to replace it, or name another output")
-    if not (path / MANIFEST).is_file():
+    maker = _maker_of(path)
+    if not maker:
         raise OutputExists(f"{path} was not made by lungct (no {MANIFEST})", "it is not replaced; name another output")
+    if command and maker != command:
+        raise OutputExists(f"{path} was made by lungct {maker}", "it is not replaced; name another output")
+
+
+def _maker_of(folder: Path) -> str:
+    """The subcommand that a folder's manifest names; empty where there is none."""
+    try:
+        with open(folder / MANIFEST, encoding="utf-8") as stream:
+            return str(json.loads(stream.readline())["command"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _take(stream: IO[Any], name: Path, path: Path) -> None:
@@ -121,9 +138,12 @@ def _take(stream: IO[Any], name: Path, path: Path) -> None:
     """
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        mine = name.exists() and os.path.samestat(os.fstat(stream.fileno()), name.stat())
-    except OSError:
+    except BlockingIOError:
         mine = False
+    except OSError as problem:
+        raise EnvironmentError_(f"{name.parent}: the file system cannot lock files ({problem.strerror})") from None
+    else:
+        mine = name.exists() and os.path.samestat(os.fstat(stream.fileno()), name.stat())
     if not mine:
         raise OutputExists(f"another process is writing {path}", "wait for it, or name another output")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lungct.errors import InputError
 from lungct.io import atomic
+from lungct.io.volume_file import volume_stem
 from lungct.types import Nodule
 
 DLCS_COLUMNS = (
@@ -84,7 +85,7 @@ def _nodule_of(row: dict[str, str], source: str) -> Nodule:
     return Nodule(
         nodule_id=row["nodule_id"].strip(),
         patient_id=row["patient-id"].strip(),
-        case_id=file_name.removesuffix(".gz").removesuffix(".nii"),
+        case_id=volume_stem(Path(file_name)),
         center_lps_mm=(x, y, z),
         size_mm=(w, h, d),
         malignant=int(float(malignant)) if malignant else None,

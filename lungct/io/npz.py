@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -57,17 +58,25 @@ def write_heatmaps(path: Path, maps: Heatmaps) -> None:
     _write(path, arrays, compressed=True)
 
 
-def read_heatmaps(path: Path) -> Heatmaps:
+def read_heatmaps(path: Path, categories: Collection[int] = (1,)) -> Heatmaps:
     """Read the maps of one image, ours or another tool's with at least ``heatmaps`` and ``boxes_xyxy_px``.
 
+    Boxes without ``labels`` are of the only one of ``categories``, the COCO ids of the truth.
+
     Raises:
-        InputError: missing, not an NPZ, or its arrays do not fit each other.
+        InputError: missing, not an NPZ, its arrays do not fit, or labels are missing among several categories.
     """
     arrays = _read(path, ("heatmaps", "boxes_xyxy_px"))
     heatmaps, boxes = arrays["heatmaps"], arrays["boxes_xyxy_px"]
     if heatmaps.ndim != 3 or boxes.shape != (len(heatmaps), 4):
         raise InputError.of(path, f"heatmaps {heatmaps.shape} and boxes {boxes.shape}, expected (D, Y, X) and (D, 4)")
     count = len(heatmaps)
+    if "labels" not in arrays and len(categories) > 1:
+        raise InputError.of(
+            path,
+            f"no array labels in it, and the truth has {len(categories)} categories",
+            "add labels, a category id a box",
+        )
     image_id = arrays.get("image_id", np.array(path.stem)).item()
     return Heatmaps(
         image_id=image_id,
@@ -76,7 +85,7 @@ def read_heatmaps(path: Path) -> Heatmaps:
         raw=arrays.get("raw", heatmaps),
         boxes_xyxy_px=boxes,
         scores=arrays.get("scores", np.ones(count, np.float32)),
-        labels=arrays.get("labels", np.ones(count, np.int64)),
+        labels=arrays.get("labels", np.full(count, next(iter(categories), 1), np.int64)),
         matched_annotation_id=arrays.get("matched_annotation_id", np.full(count, -1, np.int64)),
         layers=str(arrays.get("layers", np.array("")).item()),
         flags=tuple(str(flag) for flag in arrays.get("flags", np.array([""] * count))),

@@ -31,7 +31,8 @@ class ModelCard:
         input_mean, input_std: per channel, subtracted and divided inside the detector.
         magnify: network pixels per stored pixel; network boxes / magnify = stored-slice pixels.
         categories: COCO id -> name; network label k (1..K) is the k-th id in order.
-        spacing_mm: in-plane and slice spacing (x, y, z) of the training slices, None where they had none or several.
+        spacing_mm: in-plane and slice spacing (x, y, z) of the training slices, (x, y) of single 2D images; None where
+            they had none or several.
         hu_clip: HU range that the training slices were clipped to, None where unknown.
     """
 
@@ -57,7 +58,7 @@ class ModelCard:
     nms_iou: float = 0.3
     score_threshold: float = 0.05
     max_detections: int = 100
-    spacing_mm: tuple[float, float, float] | None = None
+    spacing_mm: tuple[float, float, float] | tuple[float, float] | None = None
     hu_clip: tuple[float, float] | None = None
 
     @property

@@ -28,7 +28,7 @@ def to_input(image_hu: NDArray[np.int16], card: ModelCard, *, name: str = "slice
         raise InputError.of(
             name,
             f"has {len(image_hu)} channels, the model takes {card.in_channels}",
-            f"select slices with --context {(card.in_channels - 1) // 2}",
+            f"select slices with --context {card.in_channels}",
         )
     return magnified(to_unit(torch.from_numpy(np.ascontiguousarray(image_hu)), card.hu_window), card.magnify)
 

@@ -92,10 +92,10 @@ def write_phantoms(
             f"{options.patients} patients of {options.size} x {options.size} x {options.slices}",
             "needed is at least 1 patient of 32 x 32 x 8",
         )
-    check_replaceable(out, overwrite=overwrite)
+    check_replaceable(out, overwrite=overwrite, command="phantom")
     nodules: list[Nodule] = []
     records: list[dict[str, Any]] = []
-    with staged_folder(out, overwrite=overwrite) as staging:
+    with staged_folder(out, command="phantom", overwrite=overwrite) as staging:
         for found, record in _each(partial(_write_patient, staging, options), options.patients, workers):
             nodules += found
             records.append(record)

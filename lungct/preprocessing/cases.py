@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
-import shutil
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -46,24 +46,30 @@ class Ledger:
     staging: Path
     fingerprint: str
 
-    def finished(self, name: str) -> Record | None:
-        """The record of a case that was finished with the same options and whose files are all there."""
+    def finished(self, name: str, key: str) -> Record | None:
+        """The record of a case finished from the same input (``key``) with the same options, all its files there."""
         try:
             entry: Record = json.loads(self._path(name).read_text("utf-8"))
         except (OSError, ValueError):
             return None
-        if entry["fingerprint"] != self.fingerprint:
+        if entry["fingerprint"] != self.fingerprint or entry["key"] != key:
             return None
         return dict(entry["record"]) if all((self.staging / one).is_file() for one in entry["files"]) else None
 
-    def store(self, name: str, record: Record, files: Iterable[str]) -> None:
+    def store(self, name: str, key: str, record: Record, files: Iterable[str]) -> None:
         """Note a case as finished; called after its files are written."""
-        entry = {"fingerprint": self.fingerprint, "files": list(files), "record": record}
+        entry = {"fingerprint": self.fingerprint, "key": key, "files": list(files), "record": record}
         atomic.write_bytes(self._path(name), json.dumps(entry).encode(), durable=False)
 
-    def remove(self) -> None:
-        """Leave no trace in the folder."""
-        shutil.rmtree(self.staging / DONE, ignore_errors=True)
+    def close(self, kept: Iterable[str]) -> None:
+        """Leave only the files ``kept``: no trace of the ledger, nor of cases that the input no longer has."""
+        wanted = {self.staging / name for name in (*kept, atomic.LOCK)}
+        for folder, _, names in os.walk(self.staging, topdown=False):
+            for path in (Path(folder, name) for name in names):
+                if path not in wanted:
+                    path.unlink()
+            if Path(folder) != self.staging and not os.listdir(folder):
+                os.rmdir(folder)
 
     def _path(self, name: str) -> Path:
         return self.staging / DONE / f"{name}.json"

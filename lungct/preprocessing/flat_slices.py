@@ -11,6 +11,7 @@ import numpy as np
 from lungct.io.coco import CocoImage
 from lungct.io.npz import read_slice, write_slice
 from lungct.preprocessing.cases import Ledger, Record
+from lungct.preprocessing.input_key import file_key
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,13 @@ class FlatWork:
 
     def __call__(self, image: CocoImage) -> Record:
         name = Path(image.file_name).stem
-        found = self.ledger.finished(name) if self.resume else None
+        key = file_key(self.root / image.file_name)
+        found = self.ledger.finished(name, key) if self.resume else None
         if found is not None:
             return found
         hu = read_slice(self.root / image.file_name)
         middle = hu[len(hu) // 2]
         write_slice(self.ledger.staging / image.file_name, np.repeat(middle[np.newaxis], self.context, axis=0))
         record: Record = {"name": name, "digest": hashlib.blake2b(middle.tobytes(), digest_size=16).hexdigest()}
-        self.ledger.store(name, record, [image.file_name])
+        self.ledger.store(name, key, record, [image.file_name])
         return record

@@ -13,6 +13,7 @@ from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth, write_truth
 from lungct.io.manifest import sha256_of
 from lungct.io.npz import write_slice
 from lungct.preprocessing.cases import Ledger, Outcome, Record, Running, run_cases
+from lungct.preprocessing.input_key import image_key
 from lungct.types import SliceImage
 
 IMAGE_SCHEMA = "lungct.image/1"
@@ -27,7 +28,8 @@ class _Work:
     resume: bool
 
     def __call__(self, image: SliceImage) -> Record:
-        found = self.ledger.finished(image.image_id) if self.resume else None
+        key = image_key(image)
+        found = self.ledger.finished(image.image_id, key) if self.resume else None
         if found is not None:
             return found
         hu = clip_hu(image.load(), self.hu_clip)
@@ -46,7 +48,7 @@ class _Work:
             "hu_range": [int(hu.min()), int(hu.max())],
             "boxes": len(image.boxes_xyxy_px),
         }
-        self.ledger.store(image.image_id, record, [file_name])
+        self.ledger.store(image.image_id, key, record, [file_name])
         return record
 
 

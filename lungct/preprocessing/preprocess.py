@@ -10,8 +10,8 @@ from typing import Any
 from lungct.io.atomic import check_replaceable, staged_folder
 from lungct.io.manifest import write_manifest
 from lungct.preprocessing.cases import Ledger, Running
-from lungct.preprocessing.images import write_images
-from lungct.preprocessing.scans import VolumeOptions, write_scans
+from lungct.preprocessing.images import SLICES, write_images
+from lungct.preprocessing.scans import NODULES, VolumeOptions, write_scans
 from lungct.registry import HU_CLIP
 from lungct.sources.source import Contents, SourceOptions, read_source
 
@@ -58,7 +58,7 @@ def plan_preprocess(
         InputError: see :func:`lungct.sources.source.read_source`.
         OutputExists: ``out`` is there.
     """
-    check_replaceable(out, overwrite=overwrite)
+    check_replaceable(out, overwrite=overwrite, command="preprocess")
     contents = read_source(source, options.source, options.reading)
     return PreprocessSummary(
         contents.name,
@@ -78,13 +78,14 @@ def preprocess(
         InputError: the source or one of its files is not what it must be.
         OutputExists: ``out`` is there and ``running.overwrite`` is false.
     """
-    check_replaceable(out, overwrite=running.overwrite)
+    check_replaceable(out, overwrite=running.overwrite, command="preprocess")
     contents = read_source(source, options.source, options.reading)
     stated = {**asdict(options), "source": contents.name}
-    with staged_folder(out, overwrite=running.overwrite, resume=running.resume) as staging:
+    with staged_folder(out, command="preprocess", overwrite=running.overwrite, resume=running.resume) as staging:
         ledger = Ledger(staging, json.dumps(stated, sort_keys=True))
         summary, records = _write(contents, ledger, options, running)
-        ledger.remove()
+        table = SLICES if contents.images else NODULES
+        ledger.close([table, *(record["path"] for record in records)])
         write_manifest(staging, "preprocess", stated, records)
     return summary
 

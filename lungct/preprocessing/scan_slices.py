@@ -21,6 +21,7 @@ from lungct.ct.stack import stack
 from lungct.errors import UsageError
 from lungct.io.npz import write_slice
 from lungct.preprocessing.cases import Ledger, Record
+from lungct.preprocessing.input_key import scan_key
 from lungct.registry import NEGATIVE_DISTANCE_MM
 from lungct.types import BoolArray, Grid, Scan
 
@@ -60,7 +61,8 @@ class ScanWork:
     resume: bool
 
     def __call__(self, scan: Scan) -> Record:
-        found = self.ledger.finished(scan.case_id) if self.resume else None
+        key = f"{scan_key(scan)} {self.hu_clip}"
+        found = self.ledger.finished(scan.case_id, key) if self.resume else None
         if found is not None:
             return found
         volume = to_canonical(scan.load())
@@ -82,7 +84,7 @@ class ScanWork:
             "negatives": len(negatives),
             "missed": [nodule_id for nodule_id, place in places.items() if place is None],
         }
-        self.ledger.store(scan.case_id, record, [image["file_name"] for image in images])
+        self.ledger.store(scan.case_id, key, record, [image["file_name"] for image in images])
         return record
 
     def _image(self, scan: Scan, z: int, grid: Grid) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from lungct.io.boxes_csv import NIFTI_SUFFIX, write_nodules
 from lungct.io.manifest import SCAN_SCHEMA, sha256_of
 from lungct.io.nifti import write_nifti
 from lungct.preprocessing.cases import Ledger, Outcome, Record, Running, run_cases
+from lungct.preprocessing.input_key import scan_key
 from lungct.registry import SPACING_MM_XYZ
 from lungct.types import Grid, Nodule, Scan, Triple
 
@@ -40,11 +41,12 @@ class _Work:
     resume: bool
 
     def __call__(self, scan: Scan) -> Record:
-        found = self.ledger.finished(scan.case_id) if self.resume else None
+        key = scan_key(scan)
+        found = self.ledger.finished(scan.case_id, key) if self.resume else None
         if found is not None:
             return found
         record = self._write(scan)
-        self.ledger.store(scan.case_id, record, [record["path"]])
+        self.ledger.store(scan.case_id, key, record, [record["path"]])
         return record
 
     def _write(self, scan: Scan) -> Record:

@@ -44,7 +44,7 @@ def plan_select_slices(out: Path, slices: Path, options: SelectOptions, *, overw
         InputError: see :func:`select_slices`.
         OutputExists: ``slices`` is there.
     """
-    check_replaceable(slices, overwrite=overwrite)
+    check_replaceable(slices, overwrite=overwrite, command="select-slices")
     if (out / SLICES).is_file():
         rows = [(image.patient_id, str(image.lungct.get("split", ""))) for image in read_truth(out / SLICES).images]
     else:
@@ -71,18 +71,18 @@ def select_slices(
         InputError: a broken input, a patient in two splits, the same scan in two splits, no slice at all.
         OutputExists: ``slices`` is there and ``running.overwrite`` is false.
     """
-    check_replaceable(slices, overwrite=running.overwrite)
+    check_replaceable(slices, overwrite=running.overwrite, command="select-slices")
     stated = asdict(options)
-    with staged_folder(slices, overwrite=running.overwrite, resume=running.resume) as staging:
+    with staged_folder(slices, command="select-slices", overwrite=running.overwrite, resume=running.resume) as staging:
         ledger = Ledger(staging, json.dumps(stated, sort_keys=True))
         write = _write_flat if (out / SLICES).is_file() else _write_scans
         splits, records, failed = write(out, ledger, options, running)
         if not any(truth.images for truth in splits.values()):
             hint = "its scans have no annotation, or no nodule and --negatives 0"
             raise InputError.of(out, "no slice to select", hint)
+        ledger.close(name for record in records for name in record["images"])
         for name, truth in splits.items():
             write_truth(staging / f"{name}.json", truth)
-        ledger.remove()
         write_manifest(staging, "select-slices", stated, records)
     return SelectSummary(
         {name: len(truth.images) for name, truth in splits.items()},

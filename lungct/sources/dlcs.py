@@ -9,13 +9,15 @@ Source: Duke Lung Cancer Screening dataset 2024 (1,613 scans, 2,487 nodules).
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from lungct.errors import InputError
 from lungct.io.boxes_csv import read_nodules
 from lungct.io.volume_file import read_volume, volume_stem
+from lungct.sources.pseudonym import without_uid
 from lungct.sources.scan_files import scan_files
 from lungct.sources.source import Contents, SourceOptions
 from lungct.sources.told import told
@@ -46,8 +48,8 @@ def annotated_scans(files: list[Path], annotations: Path, source: str, *, all_fi
     With ``all_files`` the files are a whole folder, and rows of scans that are not in it are counted.
 
     Raises:
-        InputError: see :func:`lungct.io.boxes_csv.read_nodules`; two patients or splits in the rows of one scan, or no
-            annotated scan among the files.
+        InputError: see :func:`lungct.io.boxes_csv.read_nodules`; two patients or splits, or one nodule_id twice, in the
+            rows of one scan; no annotated scan among the files.
     """
     rows: dict[str, list[Nodule]] = defaultdict(list)
     for nodule in read_nodules(annotations, source=source):
@@ -62,15 +64,31 @@ def annotated_scans(files: list[Path], annotations: Path, source: str, *, all_fi
 
 
 def _scan_of(file: Path, nodules: list[Nodule], annotations: Path, source: str) -> Scan:
-    case_id = volume_stem(file)
+    stem = volume_stem(file)
+    case_id = without_uid("case", stem)
     for what, values in (("patients", {n.patient_id for n in nodules}), ("splits", {n.split for n in nodules})):
         if len(values) > 1:
-            raise InputError.of(annotations, f"{case_id} has {len(values)} {what}: {', '.join(sorted(values))}")
+            raise InputError.of(annotations, f"{stem} has {len(values)} {what}: {', '.join(sorted(values))}")
+    for nodule_id, count in Counter(n.nodule_id for n in nodules).items():
+        if count > 1:
+            problem = f"{stem} has two rows with one nodule_id, {nodule_id!r}"
+            raise InputError.of(annotations, problem, "number its nodules")
+    named = tuple(_without_uids(nodule, case_id) for nodule in nodules)
     return Scan(
         case_id=case_id,
-        patient_id=nodules[0].patient_id if nodules else case_id,
+        patient_id=named[0].patient_id if named else case_id,
         load=partial(read_volume, file),
-        nodules=tuple(nodules),
+        nodules=named,
         split=nodules[0].split if nodules else "",
         source=source,
+    )
+
+
+def _without_uids(nodule: Nodule, case_id: str) -> Nodule:
+    """A nodule of the scan ``case_id`` whose identifiers give no DICOM UID away."""
+    return replace(
+        nodule,
+        case_id=case_id,
+        patient_id=without_uid("patient", nodule.patient_id),
+        nodule_id=without_uid("nodule", nodule.nodule_id),
     )

@@ -32,3 +32,8 @@ def keyed() -> bool:
 def holds_uid(name: str) -> bool:
     """Whether a file name has a DICOM UID in it."""
     return _UID.search(name) is not None
+
+
+def without_uid(kind: str, name: str) -> str:
+    """The name itself, or a pseudonym of it where a DICOM UID is in it."""
+    return pseudonym(kind, name) if holds_uid(name) else name

@@ -30,12 +30,13 @@ from PIL import Image, UnidentifiedImageError
 
 from lungct.ct.hu import gray_to_hu
 from lungct.errors import InputError
-from lungct.sources.pseudonym import holds_uid, pseudonym
+from lungct.sources.pseudonym import pseudonym, without_uid
 from lungct.sources.source import Contents, SourceOptions
 from lungct.types import FloatArray, SliceImage
 
 logger = logging.getLogger("lungct")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+SLICES_CSV = "slices.csv"
 EDGE_SHIFT_PX = {"centres": (0.5, 0.5), "inclusive": (-1.0, 0.0), "edges": (0.0, 0.0)}
 
 
@@ -48,15 +49,20 @@ def read(path: Path, options: SourceOptions) -> Contents:
     """Every image that has an XML file.
 
     Raises:
-        InputError: XML that is broken or does not fit its image, a ``slices.csv`` without its columns.
+        InputError: XML that is broken or does not fit its image, a ``slices.csv`` without its columns or without an
+            image that has XML.
     """
     images = {one.stem: one for one in sorted((path / "images").glob("*")) if one.suffix.lower() in IMAGE_SUFFIXES}
     notes = {one.stem: one for one in sorted((path / "annotations").glob("*.xml"))}
-    rows = _read_slices_csv(path / "slices.csv")
+    rows = _read_slices_csv(path / SLICES_CSV)
     for what, lonely in (("images without XML", images.keys() - notes), ("XML without image", notes.keys() - images)):
         if lonely:
             logger.warning("%s: %d %s left out", path, len(lonely), what)
     pairs = [(images[stem], notes[stem]) for stem in sorted(images.keys() & notes.keys())]
+    unnamed = [image.name for image, _ in pairs if image.name not in rows]
+    if rows and unnamed:
+        hint = "name every image in it, or remove it: then each slice is its own patient"
+        raise InputError.of(path / SLICES_CSV, f"images without a row: {len(unnamed)}, first {unnamed[0]}", hint)
     return Contents("voc2d", images=tuple(_image_of(*pair, rows.get(pair[0].name), options) for pair in pairs))
 
 
@@ -68,14 +74,22 @@ def _read_slices_csv(path: Path) -> dict[str, dict[str, str]]:
             reader = csv.DictReader(stream)
             if not {"image", "seriesuid"} <= set(reader.fieldnames or ()):
                 raise InputError.of(path, "no columns image, seriesuid", "expected image,seriesuid[,diameter_mm]")
-            return {row["image"].strip(): row for row in reader}
+            rows: dict[str, dict[str, str]] = {}
+            for row in reader:
+                image, series = ((row[key] or "").strip() for key in ("image", "seriesuid"))
+                if not image or not series:
+                    raise InputError.of(path, f"line {reader.line_num}: no image or no seriesuid in it")
+                rows[image] = row
+            if not rows:
+                raise InputError.of(path, "no row in it", "name every image in it, or remove it")
+            return rows
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
         raise InputError.of(path, f"not readable as CSV ({problem})") from None
 
 
 def _image_of(image: Path, note: Path, row: dict[str, str] | None, options: SourceOptions) -> SliceImage:
     boxes, labels = _read_voc(note, options.voc_corners)
-    image_id = pseudonym("image", image.stem) if holds_uid(image.stem) else image.stem
+    image_id = without_uid("image", image.stem)
     case_id = pseudonym("case", row["seriesuid"].strip()) if row else image_id
     spacing = options.pixel_spacing_mm
     return SliceImage(
@@ -125,7 +139,7 @@ def load_gray(path: Path, note: Path, window_hu: tuple[int, int]) -> NDArray[np.
     """Read an 8-bit image as (Y, X) int16 HU and hold it against the size that its XML states.
 
     Raises:
-        InputError: not an image, not 8 bit, or not of the size that the XML says.
+        InputError: not an image, not 8 bit, or not of the size that the XML says; a size that is no number.
     """
     try:
         with Image.open(path) as image:
@@ -134,10 +148,18 @@ def load_gray(path: Path, note: Path, window_hu: tuple[int, int]) -> NDArray[np.
             gray = np.asarray(image.convert("L"))
     except (OSError, UnidentifiedImageError) as problem:
         raise InputError.of(path, f"not readable as an image ({problem})") from None
-    size = ElementTree.parse(note).getroot().find("size")
-    stated = [float((size.findtext(key) if size is not None else "") or math.nan) for key in ("width", "height")]
+    stated = _stated_size(note)
     for value, actual in zip(stated, gray.shape[::-1], strict=True):
         if math.isfinite(value) and value > 0 and value != actual:
             actual_size = f"{gray.shape[1]} x {gray.shape[0]}"
             raise InputError.of(note, f"says {stated[0]:g} x {stated[1]:g} pixels, the image has {actual_size}")
     return gray_to_hu(gray, window_hu)
+
+
+def _stated_size(note: Path) -> list[float]:
+    """Width and height in pixels as the XML says, NaN where it does not."""
+    texts = [ElementTree.parse(note).getroot().findtext(f"size/{key}") for key in ("width", "height")]
+    try:
+        return [float(text or math.nan) for text in texts]
+    except ValueError:
+        raise InputError.of(note, f"size is {texts}, expected numbers width, height in pixels") from None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lungct.io.volume_file import read_volume, volume_stem, volume_suffix
 from lungct.sources.dlcs import annotated_scans
+from lungct.sources.pseudonym import without_uid
 from lungct.sources.scan_files import scan_files
 from lungct.sources.source import Contents, SourceOptions
 from lungct.sources.told import told
@@ -41,5 +42,5 @@ def read(path: Path, options: SourceOptions) -> Contents:
 
 
 def _bare(file: Path) -> Scan:
-    stem = volume_stem(file)
-    return Scan(stem, stem, partial(read_volume, file), source=NAME, truth_known=False)
+    case_id = without_uid("case", volume_stem(file))
+    return Scan(case_id, case_id, partial(read_volume, file), source=NAME, truth_known=False)

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from lungct.data.dataset import TrainingSlices, collate
 from lungct.data.sampling import EpochBatches
-from lungct.errors import InputError, LungctError
+from lungct.errors import InputError, UsageError
 from lungct.models.device import autocast
 from lungct.training.options import TrainOptions
 from lungct.training.schedule import rate_at
@@ -61,7 +61,7 @@ def run_epoch(
     Seeds torch from the seed and the epoch, so an epoch needs nothing of the ones before it but weights and moments.
 
     Raises:
-        LungctError: the loss is not finite any more.
+        UsageError: the loss is not finite any more.
         InputError: a slice that cannot be read.
     """
     torch.manual_seed(options.seed * 1_000_003 + epoch + 1)
@@ -77,7 +77,7 @@ def run_epoch(
         rate = rate_at(step, steps, lr=options.lr, warmup=options.warmup, schedule=options.schedule)
         for name, value in _step(learner, loaded, device, amp, rate).items():
             if not math.isfinite(value):
-                raise LungctError(
+                raise UsageError(
                     f"the loss is not finite at step {step} of epoch {epoch + 1} ({name} = {value})",
                     "lower --lr, or use --amp off",
                 )

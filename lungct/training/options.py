@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -58,14 +59,23 @@ class TrainOptions:
         checks = {
             "--epochs": self.epochs >= 1,
             "--batch": self.batch >= 1,
-            "--lr": self.lr > 0,
+            "--lr": 0 < self.lr < math.inf,
+            "--weight-decay": 0 <= self.weight_decay < math.inf,
             "--warmup (0..1)": 0 <= self.warmup <= 1,
-            "--magnify": self.magnify > 0,
+            "--magnify": 0 < self.magnify < math.inf,
             "--crop (0, or at least 64)": self.crop_px == 0 or self.crop_px >= 64,
+            "--validate-every": self.validate_every >= 1,
+            "--patience": self.patience >= 0,
+            "--seed (0 to 2^40)": 0 <= self.seed <= 2**40,
         }
         for name, good in checks.items():
             if not good:
                 raise UsageError(f"{name} is out of range")
+        if self.weights != "none" and self.norm != "batch":
+            raise UsageError(
+                f"--norm {self.norm} does not go with pretrained weights, whose batch norms are folded",
+                "leave out --norm or --weights",
+            )
         if self.weights != "none" and self.width != 1.0:
             raise UsageError("pretrained weights need the full width", "leave out --weights or take --preset default")
 

@@ -26,14 +26,16 @@ class Standing:
     Attributes:
         epoch: epochs done.
         rows: the metrics of each.
-        best_ap50: best validation so far, -1 before the first.
-        waited: validations since it.
+        best_ap50, best_ap: of the best validation so far, -1 before the first.
+        best_epoch: the last epoch that reached them, 0 before the first.
+        waited: validations since they were first reached.
         stopped: the run has met its patience.
     """
 
     epoch: int = 0
     rows: list[dict[str, float]] = field(default_factory=list)
     best_ap50: float = -1.0
+    best_ap: float = -1.0
     best_epoch: int = 0
     waited: int = 0
     stopped: bool = False

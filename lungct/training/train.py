@@ -83,7 +83,7 @@ def train(
     use_threads(execution.threads)
     device = pick_device(execution.device)
     amp_dtype(options.amp, device)
-    atomic.check_replaceable(run, overwrite=overwrite)
+    atomic.check_replaceable(run, overwrite=overwrite, command="train")
     splits = read_splits(slices)
     weights = chosen_weights(options)
     card = make_card(splits.train, options, weights)
@@ -100,7 +100,7 @@ def train(
         torch.amp.GradScaler(device.type, enabled=scaled),
         {**options.record(), "slices": splits.digest},
     )
-    with atomic.staged_folder(run, overwrite=overwrite, resume=resume) as folder:
+    with atomic.staged_folder(run, command="train", overwrite=overwrite, resume=resume) as folder:
         standing = state.read(folder, learner)
         _write_config(folder, options)
         _run_epochs(folder, learner, standing, _Task(card, splits, options, device, execution, progress))
@@ -171,20 +171,30 @@ def _keep(folder: Path, learner: Learner, standing: Standing, row: dict[str, flo
     """Write the files of an epoch; the state comes last, so a killed run repeats an epoch at most."""
     standing.epoch = int(row["epoch"])
     standing.rows.append(row)
-    ap50 = row.get("val_ap50")
-    better = ap50 is not None and ap50 > standing.best_ap50
-    if better and ap50 is not None:
-        standing.best_ap50, standing.best_epoch, standing.waited = ap50, standing.epoch, 0
-    elif ap50 is not None:
-        standing.waited += 1
+    kept = _judge(standing, row)
     standing.stopped = 0 < task.options.patience <= standing.waited
     tensors, card_json = learner.detector.state_dict(), task.card.to_json()
     save_tensors(folder / LAST, tensors, card_json)
-    if better or standing.best_epoch == 0:
+    if kept or standing.best_epoch == 0:
         save_tensors(folder / MODEL, tensors, card_json)
     lines = "".join(json.dumps(one, allow_nan=False) + "\n" for one in standing.rows)
     atomic.write_bytes(folder / METRICS, lines.encode())
     state.write(folder, learner, standing)
+
+
+def _judge(standing: Standing, row: dict[str, float]) -> bool:
+    """Whether a validated epoch is to be kept: by AP at IoU .5, then mean AP, then the later one.
+
+    An equal epoch is kept for having learned longer, but counts towards the patience.
+    """
+    if "val_ap50" not in row:
+        return False
+    best, now = (standing.best_ap50, standing.best_ap), (row["val_ap50"], row.get("val_ap", -1.0))
+    standing.waited = 0 if now > best else standing.waited + 1
+    if now < best:
+        return False
+    (standing.best_ap50, standing.best_ap), standing.best_epoch = now, standing.epoch
+    return True
 
 
 def _write_config(folder: Path, options: TrainOptions) -> None:

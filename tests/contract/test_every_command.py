@@ -86,11 +86,29 @@ def test_missing_input_is_one_line_and_exit_3(verb: str, arguments: list[str], t
     done = lungct(verb, *arguments, "--json", cwd=tmp_path)
     assert done.returncode == 3, done.stderr
     assert done.stderr.count("\n") == 1
-    assert "no" in done.stderr
+    assert re.search(r"no such|not a|nothing", done.stderr.replace("nothing.json", "")), done.stderr
     document = json.loads(done.stdout)
     assert document["status"] == "error"
     assert document["error"]["kind"] == "InputError"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["preprocess here here", "preprocess here/inside here", "select-slices out out", "predict run t.json t.json"],
+)
+def test_output_never_takes_an_input_with_it(line: str, tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text("precious")
+    done = lungct(*line.split(), "--overwrite", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "holds the input" in done.stderr
+    assert (tmp_path / "t.json").read_text() == "precious"
+
+
+def test_unknown_command_points_to_the_list() -> None:
+    done = lungct("nosuch")
+    assert done.returncode == 2
+    assert "see 'lungct --help'" in done.stderr
 
 
 def test_info_lists_every_choice() -> None:

@@ -49,3 +49,10 @@ def test_overlap_of_a_half_is_enough() -> None:
 
 def test_no_detection() -> None:
     assert matched(TRUTH, IMAGE, Detections(1, np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64))) == []
+
+
+def test_a_box_of_id_0_is_found_and_a_crowd_of_id_0_is_not() -> None:
+    for crowd, expected in ((0, [0]), (1, [None])):
+        truth = CocoTruth({1: "nodule"}, [IMAGE], [CocoAnnotation(0, 1, 1, (10, 10, 20, 20), iscrowd=crowd)])
+        detections = Detections(1, np.array([[10.0, 10, 20, 20]]), np.array([0.9]), np.array([1]))
+        assert [one and one.id for one in matched(truth, IMAGE, detections)] == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -113,6 +114,33 @@ def test_resume_takes_whole_images_only_under_the_same_settings(world: Path) -> 
     seeded = ExplainOptions(methods=("uniform",), detections=given(world), amp="off", method=MethodOptions(seed=1))
     run(world, "c", seeded, resume=True)
     assert (world / "c" / "uniform" / "1_0.png").read_bytes() != b"kept"
+
+
+@pytest.mark.parametrize("name", ["detections.json", "slices/test.json"])
+def test_resume_makes_maps_anew_when_detections_or_truth_changed(world: Path, name: str) -> None:
+    options = ExplainOptions(methods=("gaussian",), detections=given(world), amp="off")
+    run(world, "a", options)
+    (world / "b").mkdir()
+    (world / "a" / "gaussian").rename(world / "b" / ".gaussian.partial")
+    (world / "b" / ".gaussian.partial" / "1_0.png").write_bytes(b"old")
+    (world / name).write_text(
+        (world / name).read_text().replace("8.0", "7.5").replace("[18, 26, 8, 8]", "[18, 26, 8, 7]")
+    )
+    run(world, "b", options, resume=True)
+    run(world, "fresh", options)
+    assert bytes_below(world / "b") == bytes_below(world / "fresh")
+
+
+def test_given_detections_on_slices_unlike_the_trainings_are_refused(world: Path) -> None:
+    path = world / "slices" / "test.json"
+    document = json.loads(path.read_text())
+    for image in document["images"]:
+        image["lungct"]["hu_clip"] = [-500, 500]
+    path.write_text(json.dumps(document))
+    options = ExplainOptions(methods=("gaussian",), detections=given(world), amp="off")
+    with pytest.raises(InputError, match=r"clipped to.*--override"):
+        run(world, options=options)
+    assert run(world, options=dataclasses.replace(options, override=True))["detections"] == 3
 
 
 def test_methods_live_side_by_side_and_are_not_overwritten(world: Path) -> None:

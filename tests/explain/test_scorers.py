@@ -111,13 +111,21 @@ def test_unknown_category_is_refused(model: LoadedModel) -> None:
         open_image(Network(model), disc_slice((30, 40), 6), other)
 
 
-def test_nothing_is_left_behind_in_the_detector(model: LoadedModel) -> None:
+def test_nothing_is_left_behind_in_the_detector(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """No hook, and thresholds as they were, also after an error."""
     subject = open_image(Network(model), disc_slice((30, 40), 6), boxes_at((24, 34, 36, 46)), scorer="match")
     holder = getattr(model.detector, "roi_heads", model.detector)
     before = holder.score_thresh, holder.detections_per_img
     subject.scorer(subject.image[None])
-    with pytest.raises(Exception, match=r"."):
-        subject.scorer(torch.zeros(1, 1, 1, 1, 1))
+    inside = []
+
+    def broken(images: list[torch.Tensor]) -> None:
+        inside.append((holder.score_thresh, holder.detections_per_img))
+        raise RuntimeError("the pass broke")
+
+    monkeypatch.setattr(model.detector, "forward", broken)
+    with pytest.raises(RuntimeError, match="the pass broke"):
+        subject.scorer(subject.image[None])
+    assert inside == [(0.0, 10_000)]
     assert (holder.score_thresh, holder.detections_per_img) == before
     assert not any(one._forward_hooks or one._forward_pre_hooks for one in model.detector.modules())

@@ -13,6 +13,7 @@ from lungct import registry
 from lungct.errors import InputError, OutputExists
 from lungct.game.run import GameOptions, plan, segmentation_game
 from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth, write_truth
+from lungct.io.manifest import write_manifest
 from lungct.io.npz import write_slice
 
 SHAPE = (40, 50)
@@ -93,6 +94,19 @@ def test_the_whole_game(heatmaps: Path, slices: Path, tmp_path: Path) -> None:
         assert test["p_holm"] >= test["p"]
     assert "Gaussian" in summary["note"]
     assert "under 6" not in summary["note"]
+
+
+def test_maps_without_labels_are_of_the_only_category(heatmaps: Path, slices: Path, tmp_path: Path) -> None:
+    document = json.loads(slices.read_text())
+    document["categories"][0]["id"] = 4
+    for row in document["annotations"]:
+        row["category_id"] = 4
+    slices.write_text(json.dumps(document))
+    assert segmentation_game(heatmaps, slices, tmp_path / "game", QUICK)["detections"] == 8
+    document["categories"].append({"id": 5, "name": "mass"})
+    slices.write_text(json.dumps(document))
+    with pytest.raises(InputError, match="2 categories"):
+        segmentation_game(heatmaps, slices, tmp_path / "several", QUICK)
 
 
 def test_false_positives_are_listed_and_not_averaged(heatmaps: Path, slices: Path, tmp_path: Path) -> None:
@@ -202,7 +216,7 @@ def test_what_does_not_fit_is_refused(heatmaps: Path, slices: Path, tmp_path: Pa
 
 def test_output_is_not_replaced_unasked(heatmaps: Path, slices: Path, tmp_path: Path) -> None:
     (tmp_path / "game").mkdir()
-    (tmp_path / "game" / "manifest.ndjson").write_text("{}\n")
+    write_manifest(tmp_path / "game", "segmentation-game", {})
     with pytest.raises(OutputExists):
         segmentation_game(heatmaps, slices, tmp_path / "game", QUICK)
     segmentation_game(heatmaps, slices, tmp_path / "game", QUICK, overwrite=True)

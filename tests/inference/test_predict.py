@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from lungct.cli import predict as verb
-from lungct.errors import InputError, OutputExists
+from lungct.errors import InputError, OutputExists, UsageError
 from lungct.inference.link import COLUMNS, link
 from lungct.inference.predict import at_model_grid
 from lungct.io.checkpoint import save_tensors
@@ -137,6 +138,19 @@ def test_refusals(run_folder: Path, slices: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "new.json").exists()
 
 
+def test_the_input_is_never_the_output(run_folder: Path, slices: Path, tmp_path: Path) -> None:
+    before = slices.read_bytes()
+    (tmp_path / "scans").mkdir()
+    for source, out in (
+        (slices, tmp_path / "." / slices.name),
+        (tmp_path / "scans",) * 2,
+        (tmp_path / "scans", tmp_path),
+    ):
+        with pytest.raises(UsageError, match="the input"):
+            verb.run(run_folder, source, out, device="cpu", overwrite=True)
+    assert slices.read_bytes() == before
+
+
 def test_other_spacing_is_refused_unless_overridden(run_folder: Path, slices: Path, tmp_path: Path) -> None:
     document = json.loads(slices.read_text())
     for image in document["images"]:
@@ -144,7 +158,7 @@ def test_other_spacing_is_refused_unless_overridden(run_folder: Path, slices: Pa
     slices.write_text(json.dumps(document))
     with pytest.raises(InputError, match="trained on"):
         verb.run(run_folder, slices, tmp_path / "out.json", device="cpu")
-    verb.run(run_folder, slices, tmp_path / "out.json", device="cpu", override_checks=True)
+    verb.run(run_folder, slices, tmp_path / "out.json", device="cpu", override=True)
 
 
 def test_the_way_of_slices_needs_no_volume_library(run_folder: Path, slices: Path, tmp_path: Path) -> None:
@@ -207,10 +221,15 @@ def test_a_scan_on_the_grid_is_not_interpolated() -> None:
 
 
 def test_a_model_of_unknown_spacing_takes_no_scan() -> None:
-    import dataclasses
-
     card = dataclasses.replace(CARD, spacing_mm=None)
     volume = Volume(np.zeros((4, 6, 8), np.int16), Grid((4, 6, 8), (1.5, 0.9, 0.9), (0.0, 0.0, 0.0)))
     with pytest.raises(InputError, match="unknown spacing"):
         at_model_grid(volume, card, "a")
     assert at_model_grid(volume, card, "a", True).grid == volume.grid
+
+
+def test_a_model_of_2d_images_keeps_the_scans_own_slice_distance() -> None:
+    card = dataclasses.replace(CARD, spacing_mm=(1.0, 0.5))
+    volume = Volume(np.zeros((4, 6, 8), np.int16), Grid((4, 6, 8), (2.5, 2.0, 2.0), (0.0, 0.0, 0.0)))
+    grid = at_model_grid(volume, ModelCard.from_json(card.to_json()), "a").grid
+    assert (grid.spacing_mm_zyx, grid.shape_zyx) == ((2.5, 0.5, 1.0), (4, 24, 16))

@@ -69,12 +69,12 @@ def test_failed_folder_can_be_resumed_or_started_anew(tmp_path: Path) -> None:
 def test_existing_output_needs_overwrite(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with staged_folder(out) as staging:
-        (staging / MANIFEST).write_text("{}")
+        (staging / MANIFEST).write_text('{"command": "phantom"}\n')
         (staging / "old").write_text("1")
     with pytest.raises(OutputExists, match="--overwrite"), staged_folder(out):
         pass
     with staged_folder(out, overwrite=True) as staging:
-        (staging / MANIFEST).write_text("{}")
+        (staging / MANIFEST).write_text('{"command": "phantom"}\n')
     assert os.listdir(out) == [MANIFEST]
     assert os.listdir(tmp_path) == ["out"]
 
@@ -85,6 +85,25 @@ def test_overwrite_leaves_a_strangers_folder_alone(tmp_path: Path) -> None:
     with pytest.raises(OutputExists, match="not made by lungct"), staged_folder(tmp_path / "holiday", overwrite=True):
         pass
     assert (tmp_path / "holiday" / "photo.jpg").read_text() == "x"
+
+
+def test_overwrite_replaces_only_what_the_same_command_made(tmp_path: Path) -> None:
+    with staged_folder(tmp_path / "out", command="phantom") as staging:
+        (staging / MANIFEST).write_text('{"command": "phantom"}\n')
+    other = staged_folder(tmp_path / "out", command="train", overwrite=True)
+    with pytest.raises(OutputExists, match="made by lungct phantom"), other:
+        pass
+    with staged_folder(tmp_path / "out", command="phantom", overwrite=True) as staging:
+        (staging / MANIFEST).write_text('{"command": "phantom"}\n')
+
+
+def test_link_to_another_place_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "run").mkdir(parents=True)
+    (tmp_path / "run").symlink_to(tmp_path / "disk" / "run")
+    with staged_folder(tmp_path / "run") as staging:
+        (staging / "x").write_text("1")
+    assert (tmp_path / "run").is_symlink()
+    assert os.listdir(tmp_path / "disk" / "run") == ["x"]
 
 
 def test_empty_folder_is_no_obstacle(tmp_path: Path) -> None:

@@ -73,11 +73,21 @@ def test_another_tools_heatmaps_need_only_maps_and_boxes(tmp_path: Path) -> None
     np.savez(tmp_path / "theirs" / "12.npz", heatmaps=np.zeros((1, 4, 4)), boxes_xyxy_px=np.zeros((1, 4)))
     back = npz.read_heatmaps(tmp_path / "theirs" / "12.npz")
     assert (back.method, back.image_id) == ("theirs", "12")
+    assert npz.read_heatmaps(tmp_path / "theirs" / "12.npz", {7: "nodule"}).labels.tolist() == [7]
+    with pytest.raises(InputError, match="labels"):
+        npz.read_heatmaps(tmp_path / "theirs" / "12.npz", {7: "nodule", 8: "mass"})
 
 
 def test_nodules_round_trip_exactly(tmp_path: Path) -> None:
     boxes_csv.write_nodules(tmp_path / "n.csv", [NODULE, replace(NODULE, malignant=None, malignancy=None)])
     assert boxes_csv.read_nodules(tmp_path / "n.csv") == [NODULE, replace(NODULE, malignant=None, malignancy=None)]
+
+
+@pytest.mark.parametrize("name", ["a.mhd", "a.nrrd", "a.NII.GZ", "a.nii", "subset0/a.mha", "a"])
+def test_nodules_name_their_scan_in_any_volume_format(tmp_path: Path, name: str) -> None:
+    boxes_csv.write_nodules(tmp_path / "n.csv", [replace(NODULE, case_id="STEM")])
+    (tmp_path / "n.csv").write_text((tmp_path / "n.csv").read_text().replace("STEM.nii.gz", name))
+    assert [nodule.case_id for nodule in boxes_csv.read_nodules(tmp_path / "n.csv")] == ["a"]
 
 
 def test_strict_layout_has_exactly_the_published_header(tmp_path: Path) -> None:

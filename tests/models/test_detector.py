@@ -135,7 +135,7 @@ def test_input_is_windowed_and_magnified() -> None:
 
 
 def test_another_number_of_channels_is_refused() -> None:
-    with pytest.raises(InputError, match="scan7: has 1 channels, the model takes 3"):
+    with pytest.raises(InputError, match=r"scan7: has 1 channels, the model takes 3.*--context 3"):
         to_input(np.zeros((1, 20, 20), dtype=np.int16), CARD, name="scan7")
 
 

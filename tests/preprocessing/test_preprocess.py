@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel
@@ -106,6 +108,33 @@ def test_resume_with_other_options_starts_over(dlcs: Path, tmp_path: Path) -> No
     assert nibabel.load(tmp_path / "out" / "scans" / "CASE_1.nii.gz").shape == (40, 40, 30)
 
 
+def test_resume_with_other_input_starts_those_cases_over(dlcs: Path, tmp_path: Path) -> None:
+    table = dlcs / "DLCSD24_Annotations.csv"
+    whole = (dlcs / "CASE_3.nii.gz").read_bytes()
+    (dlcs / "CASE_3.nii.gz").write_bytes(b"broken")
+    (dlcs / "CASE_0.nii.gz").write_bytes(whole)
+    out = tmp_path / "out"
+    with pytest.raises(InputError):
+        preprocess(dlcs, out, OPTIONS)
+    assert (tmp_path / ".out.partial" / "scans" / "CASE_0.nii.gz").is_file()
+    (dlcs / "CASE_0.nii.gz").unlink()
+    (dlcs / "CASE_3.nii.gz").write_bytes(whole)
+    (dlcs / "CASE_1.nii.gz").write_bytes(whole)
+    write_nodules(table, [one for one in read_nodules(table) if one.case_id != "CASE_2"], extra=False)
+    preprocess(dlcs, out, OPTIONS, Running(resume=True))
+    preprocess(dlcs, tmp_path / "whole", OPTIONS)
+    assert files_of(out) == files_of(tmp_path / "whole")
+
+
+def test_resume_with_another_kind_of_source_leaves_nothing_of_the_first(dlcs: Path, tmp_path: Path) -> None:
+    partial = tmp_path / ".out.partial"
+    (partial / "images").mkdir(parents=True)
+    for name in ("slices.json", "images/1.npz"):
+        (partial / name).write_bytes(b"old")
+    preprocess(dlcs, tmp_path / "out", OPTIONS, Running(resume=True))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"scans", "nodules.csv", "manifest.ndjson"}
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_keep_going_names_what_it_left_out(dlcs: Path, tmp_path: Path, workers: int) -> None:
     (dlcs / "CASE_3.nii.gz").write_bytes(b"broken")
@@ -137,3 +166,11 @@ def test_plan_writes_nothing_and_sees_what_is_there(dlcs: Path, tmp_path: Path) 
     (tmp_path / "out" / "mine.txt").write_text("keep")
     with pytest.raises(OutputExists):
         plan_preprocess(dlcs, tmp_path / "out", OPTIONS)
+
+
+@pytest.mark.parametrize("spacing", ["0", "-1"])
+def test_pixel_spacing_must_be_positive(dlcs: Path, tmp_path: Path, spacing: str) -> None:
+    line = [sys.executable, "-m", "lungct", "preprocess", str(dlcs), str(tmp_path / "out")]
+    found = subprocess.run([*line, "--pixel-spacing-2d", spacing], capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    assert "--pixel-spacing-2d" in found.stderr

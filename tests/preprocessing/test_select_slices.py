@@ -138,6 +138,20 @@ def test_same_bytes_with_workers_and_after_a_resume(out: Path, slices: Path, tmp
     assert files_of(slices) == files_of(tmp_path / "c")
 
 
+def test_resume_with_other_scans_selects_again(dlcs: Path, out: Path, tmp_path: Path) -> None:
+    last = out / "scans" / "CASE_4.nii.gz"
+    whole = last.read_bytes()
+    last.write_bytes(b"broken")
+    with pytest.raises(InputError):
+        select_slices(out, tmp_path / "a", ALL)
+    last.write_bytes(whole)
+    other = PreprocessOptions(volume=VolumeOptions((1.0, 1.0, 2.5)), hu_clip=(-900, 300))
+    preprocess(dlcs, out, other, Running(overwrite=True))
+    select_slices(out, tmp_path / "a", ALL, Running(resume=True))
+    select_slices(out, tmp_path / "b", ALL)
+    assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
+
+
 def test_stated_splits_are_kept(tmp_path: Path) -> None:
     write_dlcs(tmp_path / "dlcs", patients=3, split="test")
     select_slices(tmp_path / "dlcs", tmp_path / "slices", SelectOptions(negatives=0))

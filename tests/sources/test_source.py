@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from lungct.errors import InputError
 from lungct.io.boxes_csv import write_nodules
 from lungct.io.manifest import SCAN_SCHEMA, write_manifest
 from lungct.io.nifti import write_nifti
+from lungct.sources.pseudonym import pseudonym
 from lungct.sources.source import SourceOptions, read_source
 from lungct.types import Grid, Nodule, Volume
 
@@ -57,6 +59,30 @@ def test_one_scan_in_two_places_is_refused(tmp_path: Path, change: dict[str, str
     write_nodules(tmp_path / "DLCSD24_Annotations.csv", [nodule("a"), nodule("a", 2, **change)])
     with pytest.raises(InputError, match=words):
         read_source(tmp_path)
+
+
+@pytest.mark.parametrize("table", ["DLCSD24_Annotations.csv", "nodules.csv"])
+def test_one_nodule_id_twice_in_a_scan_is_refused(tmp_path: Path, table: str) -> None:
+    write(tmp_path, "a.nii.gz", "b.nii.gz")
+    write_nodules(tmp_path / table, [nodule("a"), replace(nodule("b"), nodule_id="a_1")])
+    assert len(read_source(tmp_path).scans) == 2
+    write_nodules(tmp_path / table, [nodule("a"), nodule("a")])
+    with pytest.raises(InputError, match=rf"{table}: a has two rows with one nodule_id, 'a_1': number its nodules"):
+        read_source(tmp_path)
+
+
+@pytest.mark.parametrize("table", ["DLCSD24_Annotations.csv", "nodules.csv", ""])
+def test_no_uid_of_a_file_or_patient_gets_through(tmp_path: Path, table: str) -> None:
+    uid = "1.3.6.1.4.1.14519.5.2.1"
+    write(tmp_path, f"{uid}.nii.gz", "plain.nii.gz")
+    if table:
+        write_nodules(tmp_path / table, [nodule(uid)])
+    uids, plain = read_source(tmp_path).scans
+    assert plain.case_id == plain.patient_id == "plain"
+    assert uids.case_id == pseudonym("case", uid)
+    assert len(uids.nodules) == bool(table)
+    assert all(one.case_id == uids.case_id for one in uids.nodules)
+    assert uid not in repr((uids.case_id, uids.patient_id, uids.nodules))
 
 
 def test_volumes_without_csv_have_no_known_truth(tmp_path: Path) -> None:
@@ -123,15 +149,18 @@ def test_voc_corners_and_hu(tmp_path: Path, corners: str, box: list[float]) -> N
 
 
 def test_voc_series_are_pseudonyms_and_patients(tmp_path: Path) -> None:
-    for stem in ("0001", "0002", "1.2.840.113654.2.55"):
+    third = "1.2.840.113654.2.55"
+    for stem in ("0001", "0002", third):
         write_voc(tmp_path, stem)
     series = "1.3.6.1.4.1.14519.5.2.1"
-    (tmp_path / "slices.csv").write_text(f"image,seriesuid,diameter_mm\n0001.png,{series},5.5\n0002.png,{series},\n")
-    first, second, third = read_source(tmp_path).images
-    assert first.patient_id == second.patient_id != third.patient_id
+    (tmp_path / "slices.csv").write_text(
+        f"image,seriesuid,diameter_mm\n0001.png,{series},5.5\n0002.png,{series},\n{third}.png,9,\n"
+    )
+    first, second, last = read_source(tmp_path).images
+    assert first.patient_id == second.patient_id != last.patient_id
     assert first.attributes == ({"diameter_mm": 5.5},)
-    assert third.image_id.startswith("image-")
-    assert all("1.3.6" not in str(image) and "1.2.840" not in image.image_id for image in (first, second, third))
+    assert last.image_id.startswith("image-")
+    assert all("1.3.6" not in str(image) and "1.2.840" not in image.image_id for image in (first, second, last))
 
 
 @pytest.mark.parametrize(
@@ -142,6 +171,29 @@ def test_broken_voc_is_refused(tmp_path: Path, old: str, new: str, words: str) -
     write_voc(tmp_path, "0001", VOC.replace(old, new))
     with pytest.raises(InputError, match=words):
         read_source(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ("0001.png,7", "images without a row: 1, first 0002.png"),
+        ("0001.png,7\n0002.png", "line 3: no image or no seriesuid"),
+        ("0001.png,7\n0002.png,", "line 3: no image or no seriesuid"),
+        ("", "no row in it"),
+    ],
+)
+def test_series_table_with_a_hole_is_refused(tmp_path: Path, lines: str, words: str) -> None:
+    write_voc(tmp_path, "0001")
+    write_voc(tmp_path, "0002")
+    (tmp_path / "slices.csv").write_text(f"image,seriesuid\n{lines}\n")
+    with pytest.raises(InputError, match=words):
+        read_source(tmp_path)
+
+
+def test_voc_size_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    write_voc(tmp_path, "0001", VOC.replace("<width>8", "<width>8px"))
+    with pytest.raises(InputError, match=r"size is \['8px', '6'\]"):
+        read_source(tmp_path).images[0].load()
 
 
 def test_voc_image_of_another_size_is_refused(tmp_path: Path) -> None:

@@ -21,7 +21,23 @@ def test_what_is_given_wins_over_the_preset_and_none_is_not_given() -> None:
     assert chosen.epochs == PRESETS["tiny"]["epochs"]
 
 
-@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch": 0}, {"lr": 0.0}, {"magnify": -1.0}, {"crop_px": 20}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0},
+        {"batch": 0},
+        {"lr": 0.0},
+        {"lr": float("inf")},
+        {"weight_decay": -0.1},
+        {"weight_decay": float("nan")},
+        {"magnify": -1.0},
+        {"magnify": float("inf")},
+        {"crop_px": 20},
+        {"validate_every": 0},
+        {"patience": -1},
+        {"seed": 2**64},
+    ],
+)
 def test_values_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="out of range"):
         preset_options("tiny", wrong)
@@ -30,6 +46,11 @@ def test_values_out_of_range_are_refused(wrong: dict[str, float]) -> None:
 def test_pretrained_weights_need_the_full_width() -> None:
     with pytest.raises(UsageError, match="full width"):
         TrainOptions(width=0.5, weights="imagenet")
+
+
+def test_another_norm_with_pretrained_weights_is_refused() -> None:
+    with pytest.raises(UsageError, match="--norm group"):
+        TrainOptions(norm="group", weights="imagenet")
 
 
 def test_recorded_weights_have_no_folder() -> None:

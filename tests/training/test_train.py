@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lungct.errors import InputError, LungctError, OutputExists, UsageError
+from lungct.errors import InputError, OutputExists, UsageError
 from lungct.inference.detect import detect_slices
 from lungct.io.checkpoint import load_state
 from lungct.io.coco import read_truth
@@ -22,7 +22,8 @@ from lungct.io.npz import read_slice, write_slice
 from lungct.models.load import load_model
 from lungct.training.options import TrainOptions, preset_options
 from lungct.training.plan import plan
-from lungct.training.train import Execution, train
+from lungct.training.state import Standing
+from lungct.training.train import Execution, _judge, train
 from tests.training.disks import write_disks
 
 SMALL: dict[str, Any] = {
@@ -133,7 +134,17 @@ def test_patience_ends_a_run_early(slices: Path, tmp_path: Path) -> None:
         slices, tmp_path / "run", _options(epochs=9, lr=1e-8, patience=2, norm="group"), execution=ONE_THREAD
     )
     assert summary.epochs == 3
-    assert summary.best_epoch == 1
+    assert summary.best_epoch == 3
+
+
+def test_a_tie_keeps_the_later_epoch_and_only_a_gain_ends_the_waiting() -> None:
+    standing, seen = Standing(), []
+    for epoch, (ap50, ap) in enumerate([(0.0, 0.0), (0.0, 0.0), (0.0, 0.1), (0.5, 0.0), (0.5, 0.0), (0.4, 0.9)], 1):
+        standing.epoch = epoch
+        seen.append((_judge(standing, {"val_ap50": ap50, "val_ap": ap}), standing.best_epoch, standing.waited))
+    assert seen == [(True, 1, 0), (True, 2, 1), (True, 3, 0), (True, 4, 0), (True, 5, 1), (False, 5, 2)]
+    assert not _judge(standing, {"loss": 1.0})
+    assert standing.waited == 2
 
 
 def test_without_a_validation_split_the_last_epoch_is_kept(slices: Path, tmp_path: Path) -> None:
@@ -145,7 +156,7 @@ def test_without_a_validation_split_the_last_epoch_is_kept(slices: Path, tmp_pat
 
 
 def test_a_rate_that_explodes_is_a_clear_error(slices: Path, tmp_path: Path) -> None:
-    with pytest.raises(LungctError, match=r"not finite at step \d+.*lower --lr"):
+    with pytest.raises(UsageError, match=r"not finite at step \d+.*lower --lr"):
         train(slices, tmp_path / "run", _options(lr=1e12, epochs=8), execution=ONE_THREAD)
 
 
