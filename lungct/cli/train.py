@@ -8,6 +8,7 @@ Example: lungct train slices/ run/ --preset tiny --seed 1
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -136,33 +137,13 @@ def run(
     dry_run: options.DryRun = False,
 ) -> Result:
     """Train."""
-    from lungct.training.options import preset_options
+    given = {**locals(), "crop_px": crop}  # taken while nothing but the parameters is local
+    from lungct.training.options import TrainOptions, preset_options
     from lungct.training.plan import plan
     from lungct.training.train import Execution, train
 
-    given = {
-        "detector": detector,
-        "backbone": backbone,
-        "weights": weights,
-        "norm": norm,
-        "anchors": anchors,
-        "magnify": magnify,
-        "hu_window": hu_window,
-        "epochs": epochs,
-        "batch": batch,
-        "lr": lr,
-        "weight_decay": weight_decay,
-        "warmup": warmup,
-        "schedule": schedule,
-        "crop_px": crop,
-        "augment": augment,
-        "validate_every": validate_every,
-        "patience": patience,
-        "amp": amp,
-        "channels_last": channels_last,
-        "seed": seed,
-    }
-    wanted = preset_options(preset, given)
+    names = {one.name for one in dataclasses.fields(TrainOptions)} - {"preset"}
+    wanted = preset_options(preset, {name: value for name, value in given.items() if name in names})
     if dry_run:
         planned = plan(slices, wanted)
         return Result(data=planned, tables=[Table(("what", "value"), list(planned.items()), "Would train")])

@@ -112,5 +112,8 @@ def _read(path: Path, required: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         raise InputError.of(path, f"not readable as NPZ ({problem})") from None
     missing = [name for name in required if name not in arrays]
     if missing:
-        raise InputError.of(path, f"no array {', '.join(missing)} in it, found {', '.join(arrays) or 'nothing'}")
+        found = ", ".join(arrays) or "nothing"
+        raise InputError.of(
+            path, f"no array {', '.join(missing)} in it, found {found}", f"needed: {', '.join(required)}"
+        )
     return arrays

@@ -183,4 +183,5 @@ def test_no_image_reader_is_imported_and_the_game_needs_no_torch() -> None:
         "import lungct.explain.run, lungct.explain.scorecam, lungct.explain.eigencam;"
         "assert not {'SimpleITK', 'nibabel'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
