@@ -35,7 +35,7 @@ class Scale:
     explained: int
 
 
-FULL = Scale(patients=24, size=256, slices=120, epochs=15, explained=16)
+FULL = Scale(patients=24, size=256, slices=120, epochs=15, explained=30)
 QUICK = Scale(patients=8, size=160, slices=60, epochs=6, explained=8)
 MEDIAN_DIAMETER_MM = 14.0
 """Larger than in screening (8), so that a few minutes of training on a coarse matrix have something to find."""

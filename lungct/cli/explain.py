@@ -30,7 +30,9 @@ Methods = Annotated[
 Top = Annotated[int, typer.Option("--top", min=1, help="Detections explained per image, best first.")]
 Threshold = Annotated[float, typer.Option("--score-threshold", min=0, max=1, help="Lowest score that is explained.")]
 Given = Annotated[Path | None, typer.Option("--detections", help="COCO results to explain; else the model detects.")]
-MaxImages = Annotated[int | None, typer.Option("--max-images", min=1, help="Only the first so many images.")]
+MaxImages = Annotated[
+    int | None, typer.Option("--max-images", min=1, help="Only so many images, from all patients in turn.")
+]
 ImageIds = Annotated[list[str] | None, typer.Option("--image-id", help="Only this image, repeatable.")]
 Level = Annotated[
     str, options.choice("--level", ("auto", "0", "1", "2"), "Pyramid level read; auto: each detection's own.")

@@ -14,6 +14,7 @@ import typer
 
 EXECUTION = "Running"
 OUTPUT = "Output"
+LONGEST_PATH = 4096
 
 
 def read_path_from_stdin(path: Path | None) -> Path | None:
@@ -29,6 +30,8 @@ def read_path_from_stdin(path: Path | None) -> Path | None:
     first = text.splitlines()[0].strip() if text else ""
     if not first:
         raise typer.BadParameter("'-' was given and no path came on stdin; did the command before fail?")
+    if len(first) > LONGEST_PATH or not first.isprintable():
+        raise typer.BadParameter("'-' was given and what came on stdin is no path")
     return Path(first)
 
 
@@ -70,7 +73,7 @@ def range_of(text: str, flag: str) -> tuple[int, int]:
     """``LO,HI`` in whole HU that int16 holds, LO below HI."""
     low, high = numbers_of(text, flag, 2)
     if not -32768 <= low < high <= 32767 or low % 1 or high % 1:
-        raise typer.BadParameter(f"{text!r} is not LO,HI in whole HU with LO < HI", param_hint=flag)
+        raise typer.BadParameter(f"{text!r} is not LO,HI in whole HU, -32768 <= LO < HI <= 32767", param_hint=flag)
     return int(low), int(high)
 
 

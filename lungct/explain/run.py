@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,8 @@ from lungct.models.load import FILE_NAME, load_model
 from lungct.models.preprocess import check_serves
 from lungct.types import Detections, Progress, no_progress
 
+logger = logging.getLogger("lungct")
+
 
 @dataclass(frozen=True)
 class ExplainOptions:
@@ -36,7 +39,8 @@ class ExplainOptions:
     Attributes:
         methods: names of the registry, in the order they are run.
         top, score_threshold: at most so many detections per image, of at least this score.
-        max_images, image_ids: the first images of the split, or those named; all where None and empty.
+        max_images: at most so many images, in turn from every patient, spread over each one's slices; None all.
+        image_ids: only these images; empty all.
         level: pyramid level read, ``auto`` for the one each detection comes from.
         scorer: how a perturbed detection is scored: ``roi`` or ``match``.
         amp: number format of the perturbed passes. Detection runs as ``lungct predict`` does by default.
@@ -112,7 +116,13 @@ def explain(
             progress("images explained", number, len(job.truth.images))
         for method, folder in folders.items():
             write_manifest(folder, "explain", {"method": method, **job.settings}, records[method])
-    return _summary(records)
+    summary = _summary(records)
+    if not summary["detections"]:
+        logger.warning("nothing to explain: no detection of score %g or more", options.score_threshold)
+    for method, count in summary["flagged_maps"].items():
+        if count:
+            logger.warning("%s: %d of %d maps mean little; see their flags", method, count, summary["detections"])
+    return summary
 
 
 def prepare(run: Path, slices: Path, options: ExplainOptions) -> Job:
@@ -144,10 +154,28 @@ def _chosen(truth: CocoTruth, options: ExplainOptions) -> CocoTruth:
         if missing:
             raise UsageError(f"--image-id {missing[0]}: no such image in the slices")
         images = [known[one] for one in dict.fromkeys(options.image_ids)]
-    images = images[: options.max_images]
+    if options.max_images is not None:
+        images = spread_over_patients(images, options.max_images)
     kept = {image.id for image in images}
     annotations = [one for one in truth.annotations if one.image_id in kept]
     return dataclasses.replace(truth, images=images, annotations=annotations)
+
+
+def spread_over_patients(images: Sequence[CocoImage], count: int) -> list[CocoImage]:
+    """At most ``count`` images in their old order: in turn one of every patient, evenly spaced among each one's own."""
+    of_patient: dict[str, list[CocoImage]] = {}
+    for image in images:
+        of_patient.setdefault(image.patient_id, []).append(image)
+    shares = dict.fromkeys(of_patient, 0)
+    for _ in range(min(count, len(images))):
+        open_to_more = [patient for patient, share in shares.items() if share < len(of_patient[patient])]
+        shares[min(open_to_more, key=lambda patient: shares[patient])] += 1
+    kept = {
+        of_patient[patient][(2 * number + 1) * len(of_patient[patient]) // (2 * share)].id
+        for patient, share in shares.items()
+        for number in range(share)
+    }
+    return [image for image in images if image.id in kept]
 
 
 def detections_of(job: Job, images: Sequence[CocoImage]) -> Iterator[Detections]:

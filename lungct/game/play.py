@@ -20,6 +20,7 @@ from lungct.io.npz import read_heatmaps, read_slice
 from lungct.types import Detections, FloatArray, Heatmaps, Progress, no_progress
 
 OK = "ok"
+FAILED = "failed"
 NO_TRUE_BOX = "false positive: no true box"
 NOTHING = Score(float("nan"), float("nan"), float("nan"))
 
@@ -124,7 +125,7 @@ def _rows_of(maps: Heatmaps, truth: CocoTruth, here: _Hits, rules: Mapping[str, 
             if annotation is None:
                 score, status = NOTHING, NO_TRUE_BOX
             elif problem:
-                score, status = NOTHING, f"failed: {problem}"
+                score, status = NOTHING, f"{FAILED}: {problem}"
                 if version == "thesis":
                     level = rule(np.zeros_like(heatmap), _target(here, truth, annotation))
                     score = replace(level, value=0.0)

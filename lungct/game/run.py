@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import logging
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lungct import registry
-from lungct.game.play import OK, Row, map_files, play
+from lungct.game.play import FAILED, OK, Row, map_files, play
 from lungct.game.statistics import (
     FEWEST_PATIENTS,
     bootstrap_interval,
@@ -28,6 +30,7 @@ from lungct.io.manifest import write_manifest
 from lungct.report.figure import game_bars
 from lungct.types import FloatArray, Progress, no_progress
 
+logger = logging.getLogger("lungct")
 SCHEMA = "lungct.game/1"
 MEASURES = ("value", "chance", "ceiling", "normalised")
 
@@ -70,6 +73,10 @@ def segmentation_game(
         heatmaps, truth, version=options.rules, controls=options.controls, seed=options.seed, progress=progress
     )
     summary = summarise(rows, options, left_out)
+    if not summary["detections"]:
+        logger.warning("nothing to score: no map is of a detection that finds a true box")
+    for status, count in Counter(row.status for row in rows if row.status.startswith(FAILED)).items():
+        logger.warning("%d of %d scores %s", count, len(rows), status)
     with staged_folder(out, command="segmentation-game", overwrite=overwrite) as folder:
         write_bytes(folder / "scores.csv", scores_csv(rows), durable=False)
         write_json(folder / "summary.json", summary, indent=1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lungct.ct.stack import stack
-from lungct.errors import InputError, LungctError, OutputExists, UsageError
+from lungct.errors import InputError, LungctError, UsageError
 from lungct.inference.link import FoundNodule, LinkOptions, link, write_found
 from lungct.io import atomic
 from lungct.io.coco import CocoTruth, read_truth, write_detections
@@ -133,14 +133,9 @@ def _checked_out(source: Path, out: Path | None, *, overwrite: bool) -> Path:
         atomic.check_replaceable(out, overwrite=overwrite, command="predict")
         return out
     out = out or SLICES_OUT
-    if out.is_dir():
-        raise OutputExists(
-            f"{out} is a folder, and a file is to be written", f"name a file, such as {out / SLICES_OUT}"
-        )
     if out.resolve() == source.resolve():
         raise UsageError(f"{out} is the input", "name another file to write")
-    if out.exists() and not overwrite:
-        raise OutputExists(f"{out} exists", "add --overwrite to replace it")
+    atomic.check_file_replaceable(out, overwrite=overwrite, starts=b"[")
     return out
 
 

@@ -33,7 +33,6 @@ def atomic_file(path: Path, *, overwrite: bool = True, durable: bool = True) -> 
     """
     if path.exists() and not overwrite:
         raise OutputExists(f"{path} exists", "add --overwrite to replace it")
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial")
     with _locked(temporary, path) as stream:
         try:
@@ -48,9 +47,21 @@ def atomic_file(path: Path, *, overwrite: bool = True, durable: bool = True) -> 
 
 
 @contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Where nothing can be written beside ``path``, the error names it and not the hidden name of the unfinished."""
+    try:
+        yield
+    except OSError as problem:
+        raise OSError(problem.errno, f"cannot be written here ({problem.strerror})", str(path)) from None
+
+
+@contextlib.contextmanager
 def _locked(temporary: Path, path: Path) -> Iterator[IO[bytes]]:
     """An empty file under a fixed name, which a rerun finds again; held by one process at a time."""
-    with open(temporary, "ab") as stream:
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = open(temporary, "ab")  # noqa: SIM115 - closed by the next line
+    with opened as stream:
         _take(stream, temporary, path)
         stream.truncate(0)
         yield stream
@@ -86,7 +97,8 @@ def staged_folder(path: Path, *, command: str = "", overwrite: bool = False, res
     path = Path(os.path.realpath(path))  # a link to another disk is followed: the work is staged on that disk
     check_replaceable(path, overwrite=overwrite, command=command)
     staging = path.with_name(f".{path.name}.partial")
-    staging.mkdir(parents=True, exist_ok=True)
+    with _naming(path):
+        staging.mkdir(parents=True, exist_ok=True)
     with open(staging / LOCK, "w") as lock:
         _take(lock, staging / LOCK, path)
         try:
@@ -120,6 +132,27 @@ def check_replaceable(path: Path, *, overwrite: bool, command: str = "") -> None
         raise OutputExists(f"{path} was not made by lungct (no {MANIFEST})", "it is not replaced; name another output")
     if command and maker != command:
         raise OutputExists(f"{path} was made by lungct {maker}", "it is not replaced; name another output")
+
+
+def check_file_replaceable(path: Path, *, overwrite: bool, starts: bytes) -> None:
+    """Refuse, before any work is done, an output file that must not be written.
+
+    Args:
+        starts: first bytes of every file that the command writes; another file is not replaced.
+
+    Raises:
+        OutputExists: ``path`` is a folder, or a file and ``overwrite`` is false, or one of another kind.
+    """
+    if path.is_dir():
+        raise OutputExists(f"{path} is a folder, and a file is to be written", "name another output")
+    if not path.exists():
+        return
+    if not overwrite:
+        raise OutputExists(f"{path} exists", "add --overwrite to replace it, or name another output")
+    with open(path, "rb") as stream:
+        found = stream.read(len(starts))
+    if found and found != starts:
+        raise OutputExists(f"{path} is no such file as lungct writes here", "it is not replaced; name another output")
 
 
 def _maker_of(folder: Path) -> str:

@@ -28,6 +28,7 @@ DLCS_COLUMNS = (
 )
 EXTRA_COLUMNS = ("malignancy", "label", "source")
 NIFTI_SUFFIX = ".nii.gz"
+_OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 def write_nodules(path: Path, nodules: Iterable[Nodule], *, extra: bool = True) -> None:
@@ -65,6 +66,10 @@ def read_nodules(path: Path, *, source: str = "") -> list[Nodule]:
     reader = csv.DictReader(io.StringIO(text))
     missing = [name for name in DLCS_COLUMNS if name not in (reader.fieldnames or ())]
     if missing:
+        found = (reader.fieldnames or [""])[0]
+        other = next((name for mark, name in _OTHER_SEPARATORS.items() if mark in found), "")
+        if other:
+            raise InputError.of(path, f"its columns are parted by {other}", "expected commas")
         raise InputError.of(path, f"no column {', '.join(missing)}", "expected the header " + ",".join(DLCS_COLUMNS))
     nodules = []
     for number, row in enumerate(reader, 2):

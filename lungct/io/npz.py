@@ -102,9 +102,10 @@ def _write(path: Path, arrays: dict[str, Any], *, compressed: bool) -> None:
 def _read(path: Path, required: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     try:
         with open(path, "rb") as stream:
+            if not zipfile.is_zipfile(stream):
+                raise InputError.of(path, "not an NPZ file, or cut short")
+            stream.seek(0)
             archive = np.load(stream, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise InputError.of(path, "not an NPZ file")
             arrays = {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise InputError.of(path, "no such file") from None

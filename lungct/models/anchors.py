@@ -8,6 +8,7 @@ from lungct.types import FloatArray
 
 ITERATIONS = 100
 SMALLEST_PX = 4.0
+LEAST_RATIO = 1.2
 
 
 def iou_of_extents(a_wh: FloatArray, b_wh: FloatArray) -> FloatArray:
@@ -49,4 +50,6 @@ def anchor_sizes(extents_wh_px: FloatArray, levels: int, per_level: int = 3) -> 
     """
     centers = kmeans_extents(extents_wh_px, levels + per_level - 1)
     sides = np.sort(np.maximum(np.sqrt(centers.prod(1)), SMALLEST_PX))
+    for i in range(1, len(sides)):  # boxes of few sizes make equal clusters, and twice one anchor finds nothing more
+        sides[i] = max(sides[i], sides[i - 1] * LEAST_RATIO)
     return tuple(tuple(round(float(side), 1) for side in sides[i : i + per_level]) for i in range(levels))

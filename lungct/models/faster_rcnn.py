@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 from torchvision.models.detection import FasterRCNN
-from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.ops import MultiScaleRoIAlign
 
 from lungct.models.card import ModelCard
 from lungct.models.normalise import normalise
+from lungct.models.precision import Float32AnchorGenerator, answer_in_float32
 from lungct.models.roi_heads import ShakenRoIHeads
 
 POOLED = 7
@@ -28,7 +28,7 @@ def build(card: ModelCard, backbone: nn.Module) -> FasterRCNN:
         box_roi_pool=pool,
         box_head=nn.Identity(),  # the second stage is put in below; torchvision's own would be of 1024 units
         box_predictor=nn.Identity(),
-        rpn_anchor_generator=AnchorGenerator(card.anchor_sizes_px, (card.aspect_ratios,) * len(levels)),
+        rpn_anchor_generator=Float32AnchorGenerator(card.anchor_sizes_px, (card.aspect_ratios,) * len(levels)),
         rpn_pre_nms_top_n_train=2 * card.proposals_train,
         rpn_post_nms_top_n_train=card.proposals_train,
         rpn_pre_nms_top_n_test=2 * card.proposals_test,
@@ -50,5 +50,7 @@ def build(card: ModelCard, backbone: nn.Module) -> FasterRCNN:
         nms_thresh=card.nms_iou,
         detections_per_img=card.max_detections,
     )
+    answer_in_float32(detector.rpn.head)
+    answer_in_float32(detector.roi_heads.box_predictor)
     detector.transform = normalise(card)
     return detector

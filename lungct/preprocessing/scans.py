@@ -10,6 +10,7 @@ import numpy as np
 
 from lungct.ct.geometry import to_canonical
 from lungct.ct.resample import resample
+from lungct.errors import InputError
 from lungct.io.boxes_csv import NIFTI_SUFFIX, write_nodules
 from lungct.io.manifest import SCAN_SCHEMA, sha256_of
 from lungct.io.nifti import write_nifti
@@ -51,6 +52,8 @@ class _Work:
 
     def _write(self, scan: Scan) -> Record:
         raw = scan.load()
+        if raw.hu.dtype.kind == "f" and not np.isfinite(raw.hu).any():
+            raise InputError(f"{scan.case_id}: no voxel is a finite number")
         spacing_zyx = None if self.spacing_mm_xyz is None else self.spacing_mm_xyz[::-1]
         volume = resample(to_canonical(raw), spacing_zyx, self.hu_clip)
         path = f"scans/{scan.case_id}{NIFTI_SUFFIX}"

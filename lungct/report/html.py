@@ -60,6 +60,7 @@ def write_report(
         OutputExists: ``out`` is there and ``overwrite`` is false.
     """
     options = options or ReportOptions()
+    atomic.check_file_replaceable(out, overwrite=overwrite, starts=b"<!DOCTYPE html>")
     if not any(places.found().values()):
         raise InputError.of(places.slices.parent, "no stage has left anything here", "run one, or name its folder")
     with atomic.atomic_file(out, overwrite=overwrite) as stream:

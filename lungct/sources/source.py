@@ -60,7 +60,7 @@ def read_source(path: Path, name: str | None = None, options: SourceOptions = So
         raise InputError.of(path, "no such file or folder")
     name = name or next((one for one in SOURCES if _layout(one).recognises(path)), None)
     if name is None:
-        hint = f"expected one of {', '.join(SOURCES)}; --source forces one"
+        hint = f"known layouts: {', '.join(SOURCES)}"
         raise InputError.of(path, "no scans of a known layout in it", hint)
     contents = _layout(name).read(path, options)
     if not contents.scans and not contents.images:

@@ -44,10 +44,23 @@ def test_boxes_lie_in_the_stored_slice_and_scores_fall() -> None:
 def test_network_boxes_are_divided_by_the_magnification() -> None:
     model = _model()
     image = _images((48, 48))[0]
-    found = detect_arrays(model, [image], score_threshold=0.0)[0]
+    found = detect_arrays(model, [image], score_threshold=0.0, amp="off")[0]
     with torch.inference_mode(), score_threshold(model.detector, 0.0):
         network = model.detector([to_input(image, model.card)])[0]
     assert np.allclose(found.boxes_xyxy_px * 2.0, network["boxes"].numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("detector", ["faster-rcnn", "retinanet"])
+def test_boxes_are_not_rounded_to_the_format_of_the_network(detector: str) -> None:
+    model = _model(detector=detector, magnify=1.0)
+    for name, weight in model.detector.named_parameters():
+        if "bbox_reg" in name:  # a RetinaNet starts with boxes that are its anchors
+            torch.nn.init.normal_(weight, std=0.3)
+    found = detect_arrays(model, _images((300, 300)), score_threshold=0.0, amp="bf16")[0]
+    coarse = torch.from_numpy(found.boxes_xyxy_px).to(torch.bfloat16).float().numpy()
+    inner = (found.boxes_xyxy_px > 0) & (found.boxes_xyxy_px < 300)
+    assert inner.sum() > 20
+    assert (found.boxes_xyxy_px != coarse)[inner].mean() > 0.9
 
 
 def test_what_is_found_does_not_depend_on_the_neighbours() -> None:

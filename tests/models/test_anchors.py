@@ -25,8 +25,8 @@ def test_iou_of_extents_by_hand() -> None:
     assert iou.tolist() == [[pytest.approx(4 / 12), 1.0]]
 
 
-def test_fewer_boxes_than_anchors_give_repeated_sizes() -> None:
-    assert anchor_sizes(np.array([[9.0, 9.0]]), 3, per_level=1) == ((9.0,), (9.0,), (9.0,))
+def test_fewer_sizes_than_anchors_repeat_none() -> None:
+    assert anchor_sizes(np.array([[10.0, 10.0]]), 3, per_level=1) == ((10.0,), (12.0,), (14.4,))
 
 
 def test_the_order_of_the_boxes_does_not_matter() -> None:
