@@ -32,6 +32,12 @@ class PreprocessOptions:
     hu_clip: tuple[int, int] = HU_CLIP
     reading: SourceOptions = field(default_factory=SourceOptions)
 
+    def record(self, source: str) -> dict[str, Any]:
+        """JSON-ready, for the manifest; the secret behind the pseudonyms is not in it."""
+        stated = {**asdict(self), "source": source}
+        del stated["reading"]["naming"]["key"]
+        return stated
+
 
 @dataclass(frozen=True)
 class PreprocessSummary:
@@ -80,7 +86,7 @@ def preprocess(
     """
     check_replaceable(out, overwrite=running.overwrite, command="preprocess")
     contents = read_source(source, options.source, options.reading)
-    stated = {**asdict(options), "source": contents.name}
+    stated = options.record(contents.name)
     with staged_folder(out, command="preprocess", overwrite=running.overwrite, resume=running.resume) as staging:
         ledger = Ledger(staging, json.dumps(stated, sort_keys=True))
         summary, records = _write(contents, ledger, options, running)

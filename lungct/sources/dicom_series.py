@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from lungct.io.dicom import SliceHeader, is_dicom, read_headers, read_series
-from lungct.sources.pseudonym import KEY_VARIABLE, keyed, pseudonym
+from lungct.sources.pseudonym import KEY_VARIABLE, Naming, key_from_environment
 from lungct.sources.source import Contents, SourceOptions
 from lungct.types import Scan
 
@@ -42,18 +42,18 @@ def read(path: Path, options: SourceOptions) -> Contents:
     for header in headers:
         key = (header.series_uid, "") if header.series_uid else ("", str(header.path.parent))
         series[key].append(header)
-    if series and not keyed():
+    if series and not (options.naming.keep_ids or options.naming.key or key_from_environment()):
         logger.info("pseudonyms have no key; set %s before sharing the output", KEY_VARIABLE)
-    scans = sorted((_scan_of(slices) for slices in series.values()), key=lambda scan: scan.case_id)
+    scans = sorted((_scan_of(slices, options.naming) for slices in series.values()), key=lambda scan: scan.case_id)
     return Contents(NAME, tuple(scans))
 
 
-def _scan_of(slices: Sequence[SliceHeader]) -> Scan:
+def _scan_of(slices: Sequence[SliceHeader], naming: Naming) -> Scan:
     uid, patient = slices[0].series_uid, slices[0].patient_id
-    case_id = pseudonym("case", uid or _content(slices))
+    case_id = naming.name("case", uid or _content(slices))
     return Scan(
         case_id=case_id,
-        patient_id=pseudonym("patient", patient) if patient else case_id,
+        patient_id=naming.name("patient", patient) if patient else case_id,
         load=partial(read_series, tuple(slices), case_id),
         source=NAME,
         truth_known=False,

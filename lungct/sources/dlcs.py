@@ -17,10 +17,10 @@ from pathlib import Path
 from lungct.errors import InputError
 from lungct.io.boxes_csv import read_nodules
 from lungct.io.volume_file import read_volume, volume_stem
-from lungct.sources.pseudonym import without_uid
+from lungct.sources.pseudonym import Naming
 from lungct.sources.scan_files import scan_files
 from lungct.sources.source import Contents, SourceOptions
-from lungct.sources.told import told
+from lungct.sources.told import naming_of, told
 from lungct.types import Nodule, Scan
 
 logger = logging.getLogger("lungct")
@@ -39,10 +39,13 @@ def read(path: Path, options: SourceOptions) -> Contents:
     Raises:
         InputError: a broken CSV, or no scan below ``path``.
     """
-    return Contents(NAME, told(annotated_scans(scan_files(path), path / ANNOTATIONS, NAME), path))
+    naming = naming_of(path, options.naming)
+    return Contents(NAME, told(annotated_scans(scan_files(path), path / ANNOTATIONS, NAME, naming), path))
 
 
-def annotated_scans(files: list[Path], annotations: Path, source: str, *, all_files: bool = True) -> tuple[Scan, ...]:
+def annotated_scans(
+    files: list[Path], annotations: Path, source: str, naming: Naming, *, all_files: bool = True
+) -> tuple[Scan, ...]:
     """A record per volume file, with its rows in a CSV of the DLCS24 columns.
 
     With ``all_files`` the files are a whole folder, and rows of scans that are not in it are counted.
@@ -60,12 +63,12 @@ def annotated_scans(files: list[Path], annotations: Path, source: str, *, all_fi
         raise InputError.of(annotations, "none of its scans is in the folder", hint)
     if absent:
         logger.warning("%s: %d of %d annotated scans are not in the folder", annotations, len(absent), len(rows))
-    return tuple(_scan_of(file, rows.get(volume_stem(file), []), annotations, source) for file in files)
+    return tuple(_scan_of(file, rows.get(volume_stem(file), []), annotations, source, naming) for file in files)
 
 
-def _scan_of(file: Path, nodules: list[Nodule], annotations: Path, source: str) -> Scan:
+def _scan_of(file: Path, nodules: list[Nodule], annotations: Path, source: str, naming: Naming) -> Scan:
     stem = volume_stem(file)
-    case_id = without_uid("case", stem)
+    case_id = naming.published("case", stem)
     for what, values in (("patients", {n.patient_id for n in nodules}), ("splits", {n.split for n in nodules})):
         if len(values) > 1:
             raise InputError.of(annotations, f"{stem} has {len(values)} {what}: {', '.join(sorted(values))}")
@@ -73,7 +76,15 @@ def _scan_of(file: Path, nodules: list[Nodule], annotations: Path, source: str) 
         if count > 1:
             problem = f"{stem} has two rows with one nodule_id, {nodule_id!r}"
             raise InputError.of(annotations, problem, "number its nodules")
-    named = tuple(_without_uids(nodule, case_id) for nodule in nodules)
+    named = tuple(
+        replace(
+            nodule,
+            case_id=case_id,
+            patient_id=naming.published("patient", nodule.patient_id),
+            nodule_id=naming.published("nodule", nodule.nodule_id),
+        )
+        for nodule in nodules
+    )
     return Scan(
         case_id=case_id,
         patient_id=named[0].patient_id if named else case_id,
@@ -81,14 +92,4 @@ def _scan_of(file: Path, nodules: list[Nodule], annotations: Path, source: str) 
         nodules=named,
         split=nodules[0].split if nodules else "",
         source=source,
-    )
-
-
-def _without_uids(nodule: Nodule, case_id: str) -> Nodule:
-    """A nodule of the scan ``case_id`` whose identifiers give no DICOM UID away."""
-    return replace(
-        nodule,
-        case_id=case_id,
-        patient_id=without_uid("patient", nodule.patient_id),
-        nodule_id=without_uid("nodule", nodule.nodule_id),
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, cast
 
 from lungct.errors import InputError
 from lungct.registry import SOURCES, VOC_CORNERS
+from lungct.sources.pseudonym import Naming
 from lungct.types import Scan, SliceImage
 
 _SAFE_NAME = re.compile(r"[^\W.][\w.+-]*", re.ASCII)
@@ -24,11 +25,13 @@ class SourceOptions:
         window_hu: HU of gray 0 and gray 255.
         pixel_spacing_mm: distance between pixel centres; None unknown.
         voc_corners: what xmin and xmax stand for, see :mod:`lungct.sources.voc2d`.
+        naming: how identifiers become names.
     """
 
     window_hu: tuple[int, int] = (-1000, 400)
     pixel_spacing_mm: float | None = None
     voc_corners: str = VOC_CORNERS[0]
+    naming: Naming = field(default_factory=Naming)
 
 
 @dataclass(frozen=True, eq=False)

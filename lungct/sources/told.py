@@ -9,7 +9,15 @@ from typing import Any
 
 from lungct.io.atomic import MANIFEST
 from lungct.io.manifest import SCAN_SCHEMA, read_manifest
+from lungct.sources.pseudonym import Naming
 from lungct.types import Scan
+
+
+def naming_of(path: Path, naming: Naming) -> Naming:
+    """Names in a folder with a manifest of ours, or of a scan in one's ``scans/``, are names already."""
+    near = (path, path.parent, path.parent.parent)
+    ours = any((folder / MANIFEST).is_file() for folder in near[: 1 if path.is_dir() else 3])
+    return replace(naming, keep_ids=True) if ours else naming
 
 
 def told(scans: tuple[Scan, ...], folder: Path) -> tuple[Scan, ...]:

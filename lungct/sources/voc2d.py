@@ -30,7 +30,6 @@ from PIL import Image, UnidentifiedImageError
 
 from lungct.ct.hu import gray_to_hu
 from lungct.errors import InputError
-from lungct.sources.pseudonym import pseudonym, without_uid
 from lungct.sources.source import Contents, SourceOptions
 from lungct.types import FloatArray, SliceImage
 
@@ -89,8 +88,8 @@ def _read_slices_csv(path: Path) -> dict[str, dict[str, str]]:
 
 def _image_of(image: Path, note: Path, row: dict[str, str] | None, options: SourceOptions) -> SliceImage:
     boxes, labels = _read_voc(note, options.voc_corners)
-    image_id = without_uid("image", image.stem)
-    case_id = pseudonym("case", row["seriesuid"].strip()) if row else image_id
+    image_id = options.naming.published("image", image.stem)
+    case_id = options.naming.name("case", row["seriesuid"].strip()) if row else image_id
     spacing = options.pixel_spacing_mm
     return SliceImage(
         image_id=image_id,

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from lungct.io.volume_file import read_volume, volume_stem, volume_suffix
 from lungct.sources.dlcs import annotated_scans
-from lungct.sources.pseudonym import without_uid
+from lungct.sources.pseudonym import Naming
 from lungct.sources.scan_files import scan_files
 from lungct.sources.source import Contents, SourceOptions
-from lungct.sources.told import told
+from lungct.sources.told import naming_of, told
 from lungct.types import Scan
 
 NAME = "volumes"
@@ -32,15 +32,16 @@ def read(path: Path, options: SourceOptions) -> Contents:
     Raises:
         InputError: a broken CSV or manifest.
     """
+    naming = naming_of(path, options.naming)
     files = [path] if path.is_file() else scan_files(path)
     annotations = (path.parent if path.is_file() else path) / NODULES
     if annotations.is_file() and files:
-        scans = annotated_scans(files, annotations, NAME, all_files=path.is_dir())
+        scans = annotated_scans(files, annotations, NAME, naming, all_files=path.is_dir())
     else:
-        scans = tuple(_bare(file) for file in files)
+        scans = tuple(_bare(file, naming) for file in files)
     return Contents(NAME, told(scans, path) if path.is_dir() else scans)
 
 
-def _bare(file: Path) -> Scan:
-    case_id = without_uid("case", volume_stem(file))
+def _bare(file: Path, naming: Naming) -> Scan:
+    case_id = naming.published("case", volume_stem(file))
     return Scan(case_id, case_id, partial(read_volume, file), source=NAME, truth_known=False)
