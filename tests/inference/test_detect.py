@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lungct.errors import InputError
-from lungct.inference.detect import detect_arrays, detect_slices
+from lungct.inference.detect import detect_arrays, detect_slices, to_stored
 from lungct.io.coco import read_truth
 from lungct.models.card import ModelCard
 from lungct.models.detector import LoadedModel, build_detector, score_threshold
@@ -39,6 +39,16 @@ def test_boxes_lie_in_the_stored_slice_and_scores_fall() -> None:
         assert (one.boxes_xyxy_px[:, 3] <= height).all()
         assert (np.diff(one.scores) <= 0).all()
         assert set(one.labels) == {1}
+
+
+def test_boxes_in_the_padding_and_boxes_of_no_class_are_left_out() -> None:
+    output = {
+        "boxes": torch.tensor([[10.0, 10, 30, 30], [140, 10, 160, 30], [10, 10, 30, 30]]),
+        "scores": torch.tensor([0.2, 0.9, 0.8]),
+        "labels": torch.tensor([1, 1, 0]),
+    }
+    found = to_stored(output, _model(), 5, (50, 64))
+    assert found.boxes_xyxy_px.tolist() == [[5.0, 5.0, 15.0, 15.0]]
 
 
 def test_network_boxes_are_divided_by_the_magnification() -> None:

@@ -131,7 +131,7 @@ def test_an_interrupted_run_leaves_its_partial_and_no_output(
 
 def test_patience_ends_a_run_early(slices: Path, tmp_path: Path) -> None:
     summary = train(
-        slices, tmp_path / "run", _options(epochs=9, lr=1e-8, patience=2, norm="group"), execution=ONE_THREAD
+        slices, tmp_path / "run", _options(epochs=9, lr=1e-14, patience=2, norm="group"), execution=ONE_THREAD
     )
     assert summary.epochs == 3
     assert summary.best_epoch == 3
