@@ -24,6 +24,7 @@ from lungct.io.place import check_place
 from lungct.types import FloatArray, Grid, Volume
 
 logger = logging.getLogger("lungct")
+nibabel.imageglobals.logger.setLevel(logging.CRITICAL)  # it prints what it mends; what matters is refused here
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 COMPRESSION = 1
 SHEAR_TOLERANCE = 1e-3
@@ -107,6 +108,8 @@ def _header(data: bytes) -> Any:
     kind = nibabel.Nifti2Header if two else nibabel.Nifti1Header
     head = data[: 1024 if two else 512]
     stated = kind.from_fileobj(io.BytesIO(head), check=False)
+    if not stated["magic"].item().startswith((b"n+1", b"n+2")):
+        raise ValueError("no NIfTI magic, or a header without its voxels")
     if stated["sform_code"] == 0 and (stated["pixdim"][1:4] == 0).any():
         raise ValueError("a spacing of zero")  # which the check below would turn into 1
     return kind.from_fileobj(io.BytesIO(head), check=True)

@@ -13,6 +13,7 @@ from typing import IO
 import numpy as np
 
 from lungct.errors import InputError
+from lungct.io.itk_header import check_header
 from lungct.io.nifti import read_nifti
 from lungct.io.place import check_place
 from lungct.types import Grid, Volume
@@ -49,6 +50,7 @@ def read_volume(path: Path) -> Volume:
 def _read_itk(path: Path) -> Volume:
     import SimpleITK
 
+    check_header(path)
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
     with _stderr_kept() as said:
         try:
