@@ -79,7 +79,7 @@ def read_nodules(path: Path, *, source: str = "") -> list[Nodule]:
     for number, row in enumerate(reader, 2):
         try:
             nodules.append(_nodule_of(row, source))
-        except (ValueError, TypeError, AttributeError) as problem:
+        except (ValueError, TypeError, AttributeError, OverflowError) as problem:
             raise InputError.of(path, f"line {number}: {problem}") from None
     return nodules
 

@@ -105,7 +105,7 @@ def read_truth(path: Path) -> CocoTruth:
         raise InputError.of(path, "not a COCO ground truth (an object with images, annotations, categories)")
     try:
         truth = _truth_of(document, path.parent)
-    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as problem:
         raise InputError.of(path, f"broken COCO record ({type(problem).__name__}: {problem})") from None
     _check(truth, path)
     return truth
@@ -221,7 +221,7 @@ def read_detections(path: Path, truth: CocoTruth, dtype: type[np.floating[Any]] 
             image_id, label, score = row["image_id"], int(row["category_id"]), float(row["score"])
             box = _xyxy(row["bbox"])
             image = known.get(image_id)
-        except (KeyError, TypeError, ValueError) as problem:
+        except (KeyError, TypeError, ValueError, OverflowError) as problem:
             raise InputError.of(path, f"record {number} is broken ({type(problem).__name__}: {problem})") from None
         if image is None:
             problem_text = f"record {number} is of image {image_id!r}, which the truth does not hold"

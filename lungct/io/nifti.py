@@ -7,7 +7,6 @@ never copied as a whole on their way.
 
 from __future__ import annotations
 
-import io
 import logging
 import zlib
 from pathlib import Path
@@ -105,14 +104,14 @@ def _header(data: bytes) -> Any:
     if not sizes & {348, 540}:
         raise ValueError("it does not begin with the length of a NIfTI header")
     two = 540 in sizes
-    kind = nibabel.Nifti2Header if two else nibabel.Nifti1Header
-    head = data[: 1024 if two else 512]
-    stated = kind.from_fileobj(io.BytesIO(head), check=False)
+    kind: Any = nibabel.Nifti2Header if two else nibabel.Nifti1Header
+    head = data[: kind.sizeof_hdr]
+    stated = kind(head, check=False)
     if not stated["magic"].item().startswith((b"n+1", b"n+2")):
         raise ValueError("no NIfTI magic, or a header without its voxels")
     if stated["sform_code"] == 0 and (stated["pixdim"][1:4] == 0).any():
         raise ValueError("a spacing of zero")  # which the check below would turn into 1
-    return kind.from_fileobj(io.BytesIO(head), check=True)
+    return kind(head, check=True)
 
 
 def _voxels(data: bytes, header: Any, path: Path) -> NDArray[Any]:

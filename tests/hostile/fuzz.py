@@ -26,11 +26,11 @@ from lungct.io.boxes_csv import DLCS_COLUMNS, read_nodules
 from lungct.io.coco import read_detections, read_truth
 from lungct.io.manifest import read_manifest
 from lungct.io.nifti import write_nifti
-from lungct.io.npz import read_heatmaps, read_slice, write_slice
+from lungct.io.npz import read_heatmaps, read_slice, write_heatmaps, write_slice
 from lungct.io.volume_file import read_volume
 from lungct.sources import voc2d
 from lungct.sources.source import SourceOptions
-from lungct.types import Grid, Volume
+from lungct.types import Grid, Heatmaps, Volume
 
 TRUTH = (
     b'{"categories": [{"id": 1, "name": "nodule"}], "images": [{"id": 1, "file_name": "a.npz", "width": 16, '
@@ -52,6 +52,7 @@ def targets(folder: Path) -> Mapping[str, tuple[bytes, str, Reader]]:
     write_nifti(folder / "seed.nii.gz", Volume(hu, Grid(hu.shape, (2.0, 1.0, 1.0), (0.0, 0.0, 0.0))))
     packed = (folder / "seed.nii.gz").read_bytes()
     write_slice(folder / "seed.npz", hu[:3])
+    write_heatmaps(folder / "maps.npz", _heatmaps())
     (folder / "truth.json").write_bytes(TRUTH)
     truth = read_truth(folder / "truth.json")
     mhd = b"NDims = 3\nDimSize = 6 5 4\nElementType = MET_SHORT\nElementSpacing = 1 1 2\nElementDataFile = LOCAL\n"
@@ -65,10 +66,18 @@ def targets(folder: Path) -> Mapping[str, tuple[bytes, str, Reader]]:
         "truth.json": (TRUTH, "some.json", read_truth),
         "detections.json": (FOUND, "found.json", lambda path: read_detections(path, truth)),
         "slice.npz": ((folder / "seed.npz").read_bytes(), "slice.npz", read_slice),
-        "heatmaps.npz": ((folder / "seed.npz").read_bytes(), "maps.npz", read_heatmaps),
+        "heatmaps.npz": ((folder / "maps.npz").read_bytes(), "some.npz", read_heatmaps),
         "manifest.ndjson": (b'{"schema": "lungct.manifest/1", "command": "x"}\n', "manifest.ndjson", _manifest),
         "voc.xml": (VOC, "annotations/image_1.xml", _voc),
     }
+
+
+def _heatmaps() -> Heatmaps:
+    maps = np.linspace(0, 1, 20, dtype=np.float32).reshape(1, 4, 5)
+    one = np.ones(1)
+    box = np.array([[1, 1, 3, 3]], np.float32)
+    label = one.astype(np.int64)
+    return Heatmaps(1, "eigencam", maps.astype(np.float16), maps, box, one, label, label, "fpn.0", ("",), {"seed": 0})
 
 
 def _manifest(path: Path) -> Any:
