@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from lungct.errors import InputError
 from lungct.io import atomic
@@ -71,21 +72,31 @@ def read_nodules(path: Path, *, source: str = "") -> list[Nodule]:
         if other:
             raise InputError.of(path, f"its columns are parted by {other}", "expected commas")
         raise InputError.of(path, f"no column {', '.join(missing)}", "expected the header " + ",".join(DLCS_COLUMNS))
+    twice = [name for name in DLCS_COLUMNS if (reader.fieldnames or []).count(name) > 1]
+    if twice:
+        raise InputError.of(path, f"two columns {twice[0]}", "keep one of them")
     nodules = []
     for number, row in enumerate(reader, 2):
         try:
             nodules.append(_nodule_of(row, source))
-        except (ValueError, TypeError, AttributeError) as problem:
+        except (ValueError, TypeError, AttributeError, OverflowError) as problem:
             raise InputError.of(path, f"line {number}: {problem}") from None
     return nodules
 
 
-def _nodule_of(row: dict[str, str], source: str) -> Nodule:
+def _nodule_of(row: dict[str | None, Any], source: str) -> Nodule:
+    if None in row:
+        raise ValueError("more cells than the header has columns")
+    for name in ("patient-id", "nodule_id"):
+        if not row[name].strip():
+            raise ValueError(f"no {name}")
     x, y, z, w, h, d = (_number(row, name) for name in DLCS_COLUMNS[3:9])
     if min(w, h, d) <= 0:
         raise ValueError(f"w, h, d are {w}, {h}, {d}, expected positive extents in mm")
     file_name = row["ct_nifti_file"].strip()
     malignant = row["Malignant_lbl"].strip()
+    if malignant and float(malignant) not in (0, 1):
+        raise ValueError(f"Malignant_lbl is {malignant!r}, expected 0, 1 or nothing")
     malignancy = (row.get("malignancy") or "").strip()
     return Nodule(
         nodule_id=row["nodule_id"].strip(),
@@ -101,7 +112,7 @@ def _nodule_of(row: dict[str, str], source: str) -> Nodule:
     )
 
 
-def _number(row: dict[str, str], name: str) -> float:
+def _number(row: dict[str | None, Any], name: str) -> float:
     try:
         value = float(row[name])
     except ValueError:

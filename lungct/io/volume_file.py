@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from lungct.errors import InputError
+from lungct.io.itk_header import check_header
 from lungct.io.nifti import read_nifti
+from lungct.io.place import check_place
 from lungct.types import Grid, Volume
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
@@ -42,11 +50,18 @@ def read_volume(path: Path) -> Volume:
 def _read_itk(path: Path) -> Volume:
     import SimpleITK
 
+    check_header(path)
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        image = SimpleITK.ReadImage(str(path))
-    except RuntimeError as problem:
-        raise InputError.of(path, f"not readable ({itk_reason(problem)})") from None
+    with _stderr_kept() as said:
+        try:
+            image = SimpleITK.ReadImage(str(path))
+        except RuntimeError as problem:
+            said.flush()
+            said.seek(0)
+            reason = said.readline().decode(errors="replace").strip() or itk_reason(problem)
+            raise InputError.of(path, f"not readable ({reason})") from None
+    if min(image.GetSize()) < 1:
+        raise InputError.of(path, f"no voxel in it, its size is {image.GetSize()}")
     while image.GetDimension() > 3 and image.GetSize()[-1] == 1:
         image = image[(slice(None),) * (image.GetDimension() - 1) + (0,)]
     if image.GetDimension() != 3:
@@ -54,6 +69,20 @@ def _read_itk(path: Path) -> Volume:
     if image.GetNumberOfComponentsPerPixel() != 1 or "complex" in image.GetPixelIDTypeAsString():
         raise InputError.of(path, "colour, vector or complex voxels, expected HU")
     return Volume(SimpleITK.GetArrayFromImage(image), itk_grid(image, path))
+
+
+@contextlib.contextmanager
+def _stderr_kept() -> Iterator[IO[bytes]]:
+    """What ITK's C++ prints past Python while the block runs, in a file instead of before the user's eyes."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield said
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
 
 
 def itk_grid(image: object, path: Path) -> Grid:
@@ -64,8 +93,7 @@ def itk_grid(image: object, path: Path) -> Grid:
     """
     spacing, origin = image.GetSpacing(), image.GetOrigin()  # type: ignore[attr-defined]
     direction = np.asarray(image.GetDirection()).reshape(3, 3)  # type: ignore[attr-defined]
-    if not np.isfinite([*spacing, *origin]).all() or min(spacing) <= 1e-6:
-        raise InputError.of(path, f"spacing {spacing} or origin {origin} makes no sense")
+    check_place(spacing, origin, path)
     if np.abs(direction.T @ direction - np.eye(3)).max() > 1e-3:
         raise InputError.of(path, "sheared (its axes are not at right angles)", "resample it to a straight grid")
     x, y, z = image.GetSize()  # type: ignore[attr-defined]
