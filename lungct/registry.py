@@ -62,10 +62,15 @@ SELECTIONS: Mapping[str, Entry] = {
 DETECTORS: Mapping[str, Entry] = {
     "faster-rcnn": Entry("two stages, RoI head on proposals", "lungct.models.faster_rcnn", "Ren 2015; torchvision"),
     "retinanet": Entry("one stage, focal loss", "lungct.models.retinanet", "Lin 2017; torchvision"),
+    "fcos": Entry("one stage, no anchors", "lungct.models.fcos", "Tian 2019; torchvision"),
 }
 
 BACKBONES: Mapping[str, Entry] = {
-    "mobilenet-v2": Entry("MobileNetV2 with FPN", "lungct.models.backbone", "Sandler 2018; torchvision"),
+    "mobilenet-v2": Entry("MobileNetV2 with FPN", "lungct.models.mobilenet_v2", "Sandler 2018; torchvision"),
+    "resnet50": Entry("ResNet50 with FPN", "lungct.models.resnet50", "He 2016; torchvision"),
+    "efficientnet-v2-s": Entry(
+        "EfficientNetV2-S with FPN", "lungct.models.efficientnet_v2_s", "Tan & Le 2021; torchvision"
+    ),
 }
 
 PRESETS: Mapping[str, str] = {
@@ -75,7 +80,14 @@ PRESETS: Mapping[str, str] = {
 
 SCHEDULES = ("cosine", "constant")
 AMP = ("auto", "off", "bf16", "fp16")
-NORMS = ("batch", "group")
+NORMS = ("auto", "batch", "group", "frozen", "folded")
+"""``auto``: folded with pretrained weights, else batch. Frozen and folded norms keep the statistics of the weights."""
+
+STEMS = ("mean", "repeat")
+"""How the filters of a pretrained stem become those of a stack of another depth."""
+
+STRIDES = (4, 8, 16, 32)
+"""Where a pyramid can have levels; stride 4 (P2) sees the smallest nodules."""
 
 METHODS: Mapping[str, Entry] = {
     "eigencam": Entry(

@@ -33,14 +33,35 @@ Weights = Annotated[
     str | None,
     typer.Option(
         "--weights",
-        metavar="none|imagenet|FILE",
-        help="Backbone weights to start from; FILE is .npz or .safetensors with torchvision's names.",
+        metavar="none|imagenet|coco|PATH",
+        help="Weights to start from; PATH is a run folder, or .npz, .safetensors, .pt, .pth with torchvision's names.",
+        rich_help_panel=MODEL,
+    ),
+]
+Stem = Annotated[
+    str | None,
+    options.choice(
+        "--stem",
+        registry.STEMS,
+        "First filters for a stack of another depth than the weights'.",
         rich_help_panel=MODEL,
     ),
 ]
 Norm = Annotated[
     str | None,
-    options.choice("--norm", registry.NORMS, "Norm layers of a backbone from scratch.", rich_help_panel=MODEL),
+    options.choice("--norm", registry.NORMS, "Norm layers of the backbone.", rich_help_panel=MODEL),
+]
+TrainableStages = Annotated[
+    int | None,
+    typer.Option(
+        "--trainable-stages", help="Stages of a pretrained backbone that learn, deepest first.", rich_help_panel=MODEL
+    ),
+]
+Strides = Annotated[
+    str | None,
+    typer.Option(
+        "--strides", metavar="LIST", help="Strides of the pyramid's levels, of 4,8,16,32.", rich_help_panel=MODEL
+    ),
 ]
 Anchors = Annotated[
     str | None,
@@ -112,7 +133,10 @@ def run(
     detector: Detector = None,
     backbone: Backbone = None,
     weights: Weights = None,
+    stem: Stem = None,
     norm: Norm = None,
+    trainable_stages: TrainableStages = None,
+    strides: Strides = None,
     anchors: Anchors = None,
     magnify: Magnify = None,
     hu_window: HuWindow = None,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lungct.models.backbone import mobilenet_v2
+from lungct.models.backbone import build_backbone
 from lungct.models.card import ModelCard
 from lungct.registry import DETECTORS
 
@@ -36,14 +36,8 @@ class LoadedModel:
 
 
 def build_detector(card: ModelCard) -> nn.Module:
-    """The untrained detector of a card: torchvision's FasterRCNN or RetinaNet."""
-    backbone = mobilenet_v2(
-        width=card.width,
-        norm=card.norm,
-        in_channels=card.in_channels,
-        fpn_channels=card.fpn_channels,
-        strides=card.strides,
-    )
+    """The untrained detector of a card: torchvision's FasterRCNN, RetinaNet or FCOS."""
+    backbone = build_backbone(card)
     detector: nn.Module = importlib.import_module(DETECTORS[card.detector].module).build(card, backbone)
     return detector
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lungct.errors import UsageError
-from lungct.registry import HU_WINDOWS
+from lungct.registry import HU_WINDOWS, STRIDES
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,11 @@ class TrainOptions:
     """The resolved options of one run; two runs with equal options and slices give equal bytes on a CPU.
 
     Attributes:
-        weights: ``none``, ``imagenet`` or a file of backbone weights.
-        norm: ``batch``, ``group``; pretrained backbones have theirs folded into the convolutions.
+        weights: ``none``, ``imagenet``, ``coco``, a run folder or a file of weights.
+        stem: how filters for other numbers of channels come from the weights': ``mean`` or ``repeat``.
+        norm: of ``registry.NORMS``.
+        trainable_stages: of the backbone, deepest first, that learn; as many as levels for all.
+        strides: of the pyramid's levels, of ``registry.STRIDES``, split by commas.
         anchors: ``auto``, or sides in network pixels, levels split by commas, several of one level by slashes.
         sampled_proposals: per image in the second stage's losses; few make its few true boxes count for more.
         magnify: network pixels per stored pixel.
@@ -33,7 +36,10 @@ class TrainOptions:
     detector: str = "faster-rcnn"
     backbone: str = "mobilenet-v2"
     weights: str = "none"
-    norm: str = "batch"
+    stem: str = "mean"
+    norm: str = "auto"
+    trainable_stages: int = len(STRIDES)
+    strides: str = "4,8,16"
     width: float = 1.0
     fpn_channels: int = 96
     head_units: int = 256
@@ -66,18 +72,21 @@ class TrainOptions:
             "--crop (0, or at least 64)": self.crop_px == 0 or self.crop_px >= 64,
             "--validate-every": self.validate_every >= 1,
             "--patience": self.patience >= 0,
+            "--trainable-stages (0..4)": 0 <= self.trainable_stages <= len(STRIDES),
             "--seed (0 to 2^40)": 0 <= self.seed <= 2**40,
         }
         for name, good in checks.items():
             if not good:
                 raise UsageError(f"{name} is out of range")
-        if self.weights != "none" and self.norm != "batch":
-            raise UsageError(
-                f"--norm {self.norm} does not go with pretrained weights, whose batch norms are folded",
-                "leave out --norm or --weights",
-            )
-        if self.weights != "none" and self.width != 1.0:
+        parse_strides(self.strides)
+        if self.weights == "none" and self.norm in ("frozen", "folded"):
+            raise UsageError(f"--norm {self.norm} keeps the norms of pretrained weights", "name some with --weights")
+        if self.weights == "none" and self.trainable_stages < len(STRIDES):
+            raise UsageError("--trainable-stages keeps pretrained weights", "name some with --weights")
+        if self.weights in ("imagenet", "coco") and self.width != 1.0:
             raise UsageError("pretrained weights need the full width", "leave out --weights or take --preset default")
+        if self.detector == "fcos" and self.anchors != "auto":
+            raise UsageError("--anchors: FCOS has none", "leave it out, or take another --detector")
 
     @property
     def hu_range(self) -> tuple[float, float]:
@@ -128,3 +137,16 @@ def parse_anchors(text: str, levels: int) -> tuple[tuple[float, ...], ...]:
     if len(rows) != levels or len({len(row) for row in rows}) != 1 or min(min(row) for row in rows) <= 0:
         raise UsageError(f"--anchors {text!r} must name as many positive sides for each of the {levels} levels")
     return rows
+
+
+def parse_strides(text: str) -> tuple[int, ...]:
+    """``4,8,16`` as strides, finest first.
+
+    Raises:
+        UsageError: not growing, or none of ``registry.STRIDES``.
+    """
+    parts = [one.strip() for one in text.split(",")]
+    strides = tuple(stride for stride in STRIDES if str(stride) in parts)
+    if [str(stride) for stride in strides] != parts:
+        raise UsageError(f"--strides {text!r} must be growing strides of {', '.join(map(str, STRIDES))}")
+    return strides

@@ -40,8 +40,11 @@ def test_match_returns_the_detections_own_scores(detector: str, found: tuple[flo
     assert not scores.lost.any()
 
 
-def test_retinanet_finds_the_anchor_each_detection_was_decoded_from(found: tuple[float, np.ndarray]) -> None:
-    model = untrained("retinanet", found[0])
+@pytest.mark.parametrize("detector", ["retinanet", "fcos"])
+def test_a_dense_detector_finds_the_place_each_detection_was_decoded_from(
+    detector: str, found: tuple[float, np.ndarray]
+) -> None:
+    model = untrained(detector, found[0])
     own = best(detect_arrays(model, [found[1]], score_threshold=0.05, amp="off")[0], 8, 0.05)
     subject = open_image(Network(model), found[1], own)
     np.testing.assert_allclose(subject.scorer(subject.image[None]).score[0].numpy(), own.scores, atol=1e-4)

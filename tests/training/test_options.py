@@ -48,9 +48,21 @@ def test_pretrained_weights_need_the_full_width() -> None:
         TrainOptions(width=0.5, weights="imagenet")
 
 
-def test_another_norm_with_pretrained_weights_is_refused() -> None:
-    with pytest.raises(UsageError, match="--norm group"):
-        TrainOptions(norm="group", weights="imagenet")
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"norm": "frozen"}, "--norm frozen keeps"),
+        ({"norm": "folded"}, "--norm folded keeps"),
+        ({"trainable_stages": 2}, "--trainable-stages"),
+        ({"detector": "fcos", "anchors": "4,8,16"}, "FCOS has none"),
+        ({"strides": "8,4"}, "--strides '8,4'"),
+        ({"strides": "4,,8"}, "--strides"),
+        ({"strides": "4,64"}, "--strides"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(wrong: dict[str, object], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        preset_options("default", wrong)
 
 
 def test_recorded_weights_have_no_folder() -> None:
