@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lungct.training.options import TrainOptions
-from lungct.training.setup import chosen_weights, initial_detector, make_card, read_splits
+from lungct.training.setup import chosen_weights, initial_detector, make_card, reached_share, read_splits
 
 OPTIMISER_COPIES = 4
 """Weights, gradients and two moments."""
@@ -34,6 +34,7 @@ def plan(slices: Path, options: TrainOptions) -> dict[str, Any]:
         "detector": card.detector,
         "parameters": parameters,
         "anchors_px": " ".join("/".join(f"{one:g}" for one in level) for level in card.anchor_sizes_px),
+        "anchor_recall": reached_share(splits.train, card),
         "input_px": f"{card.in_channels} x {side} x {side}",
         "training_slices": len(splits.train.images),
         "validation_slices": 0 if splits.val is None else len(splits.val.images),

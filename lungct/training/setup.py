@@ -16,7 +16,7 @@ from torch import nn
 from lungct.data.dataset import first_slice
 from lungct.errors import InputError, UsageError
 from lungct.io.coco import CocoTruth, read_truth
-from lungct.models.anchors import anchor_sizes
+from lungct.models.anchors import anchor_recall, anchor_sizes
 from lungct.models.card import ModelCard
 from lungct.models.detector import build_detector
 from lungct.models.transfer import transfer
@@ -96,15 +96,26 @@ def _anchors(truth: CocoTruth, options: TrainOptions, strides: tuple[int, ...]) 
         return tuple((float(stride),) for stride in strides)  # the unit of its distances
     if options.anchors != "auto":
         return parse_anchors(options.anchors, len(strides))
-    return anchor_sizes(box_extents(truth) * options.magnify, len(strides))
+    boxes, _ = _boxes(truth)
+    return anchor_sizes((boxes[:, 2:] - boxes[:, :2]) * options.magnify, len(strides))
 
 
-def box_extents(truth: CocoTruth) -> FloatArray:
-    """(N, 2) widths and heights of a split's boxes, stored pixels; crowds and empty boxes left out."""
-    corners = np.asarray([one.box_xyxy_px for one in truth.annotations if not one.iscrowd], dtype=np.float64)
-    extents = corners[:, 2:] - corners[:, :2]
-    found: FloatArray = extents[(extents > 0).all(1)]
-    return found
+def _boxes(truth: CocoTruth) -> tuple[FloatArray, FloatArray]:
+    """(N, 4) boxes of a split, stored pixels, and (N, 2) extents of their images; crowds and empty boxes left out."""
+    sizes = {image.id: (image.width, image.height) for image in truth.images}
+    kept = [one for one in truth.annotations if not one.iscrowd]
+    boxes = np.asarray([one.box_xyxy_px for one in kept], dtype=np.float64).reshape(-1, 4)
+    images = np.asarray([sizes[one.image_id] for one in kept], dtype=np.float64).reshape(-1, 2)
+    good = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    return boxes[good], images[good]
+
+
+def reached_share(truth: CocoTruth, card: ModelCard) -> float | None:
+    """Share of a split's boxes that the card's anchors overlap by IoU .5; None for a detector without anchors."""
+    if card.detector == "fcos":
+        return None
+    boxes, images = (one * card.magnify for one in _boxes(truth))
+    return round(anchor_recall(boxes, images, card.anchor_sizes_px, card.strides, card.aspect_ratios), 4)
 
 
 def _common(values: Iterable[Any]) -> Any:

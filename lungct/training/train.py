@@ -25,7 +25,7 @@ from lungct.report.figure import training_curves
 from lungct.training import state
 from lungct.training.loop import make_loader, make_optimizer, run_epoch
 from lungct.training.options import TrainOptions
-from lungct.training.setup import Splits, chosen_weights, initial_detector, make_card, read_splits
+from lungct.training.setup import Splits, chosen_weights, initial_detector, make_card, reached_share, read_splits
 from lungct.training.state import Learner, Standing
 from lungct.training.validate import validation_scores
 from lungct.types import Progress, no_progress
@@ -46,19 +46,27 @@ class Execution:
 
 @dataclass(frozen=True)
 class TrainSummary:
-    """The outcome of a run; ``best`` holds the validation scores of the epoch that was kept, if any was validated."""
+    """The outcome of a run.
+
+    Attributes:
+        best: validation scores of the epoch that was kept, if any was validated.
+        anchor_recall: share of the training boxes that an anchor overlaps by IoU .5; None without anchors.
+    """
 
     card: ModelCard
     epochs: int
     best_epoch: int
     best: dict[str, float]
     final: dict[str, float]
+    anchor_recall: float | None = None
 
     def facts(self) -> dict[str, Any]:
         """Flat values for a table or JSON."""
         anchors = " ".join("/".join(f"{one:g}" for one in level) for level in self.card.anchor_sizes_px)
         losses = {name: value for name, value in self.final.items() if name.startswith("loss")}
-        return {"epochs": self.epochs, "best_epoch": self.best_epoch, "anchors_px": anchors, **losses, **self.best}
+        reached = {} if self.anchor_recall is None else {"anchor_recall": self.anchor_recall}
+        counts = {"epochs": self.epochs, "best_epoch": self.best_epoch}
+        return {**counts, "anchors_px": anchors, **reached, **losses, **self.best}
 
 
 def train(
@@ -87,7 +95,8 @@ def train(
     splits = read_splits(slices)
     weights = chosen_weights(options)
     card = make_card(splits.train, options, weights)
-    logger.info("anchors, network pixels per level: %s", card.anchor_sizes_px)
+    reached = reached_share(splits.train, card)
+    logger.info("anchors, network pixels per level: %s; share of boxes reached: %s", card.anchor_sizes_px, reached)
     if splits.val is None:
         logger.warning("%s holds no validation split: the last epoch is kept", slices)
     detector = initial_detector(card, options, weights).to(device)
@@ -105,8 +114,8 @@ def train(
         _write_config(folder, options)
         _run_epochs(folder, learner, standing, _Task(card, splits, options, device, execution, progress))
         training_curves(folder / "curves.png", standing.rows)
-        _write_records(folder, card, learner, standing)
-    return _summary(card, standing)
+        _write_records(folder, card, learner, standing, reached)
+    return _summary(card, standing, reached)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +210,7 @@ def _write_config(folder: Path, options: TrainOptions) -> None:
     atomic.write_bytes(folder / "config.toml", tomli_w.dumps({"train": options.record()}).encode())
 
 
-def _write_records(folder: Path, card: ModelCard, learner: Learner, standing: Standing) -> None:
+def _write_records(folder: Path, card: ModelCard, learner: Learner, standing: Standing, reached: float | None) -> None:
     record = {
         "schema": "lungct.model/1",
         "path": MODEL,
@@ -209,14 +218,16 @@ def _write_records(folder: Path, card: ModelCard, learner: Learner, standing: St
         "best_epoch": standing.best_epoch or standing.epoch,
         "parameters": sum(one.numel() for one in learner.detector.parameters()),
         "anchor_sizes_px": card.anchor_sizes_px,
+        "anchor_recall": reached,
     }
     write_manifest(folder, "train", learner.identity, [record])
 
 
-def _summary(card: ModelCard, standing: Standing) -> TrainSummary:
+def _summary(card: ModelCard, standing: Standing, reached: float | None) -> TrainSummary:
     kept = next((row for row in standing.rows if row["epoch"] == standing.best_epoch), {})
     best = {name: value for name, value in kept.items() if name.startswith("val_")}
-    return TrainSummary(card, standing.epoch, standing.best_epoch or standing.epoch, best, dict(standing.rows[-1]))
+    epoch = standing.best_epoch or standing.epoch
+    return TrainSummary(card, standing.epoch, epoch, best, dict(standing.rows[-1]), reached)
 
 
 def _spoken(row: dict[str, float]) -> str:

@@ -20,6 +20,7 @@ from lungct.io.checkpoint import load_state
 from lungct.io.coco import read_truth
 from lungct.io.npz import read_slice, write_slice
 from lungct.models.load import load_model
+from lungct.registry import DETECTORS
 from lungct.training.options import TrainOptions, preset_options
 from lungct.training.plan import plan
 from lungct.training.state import Standing
@@ -74,6 +75,8 @@ def test_a_run_folder_is_complete_and_repeats_to_the_byte(slices: Path, tmp_path
     )
     assert "val_ap50" in rows[-1]
     assert summary.epochs == 2
+    manifest = [json.loads(line) for line in first["manifest.ndjson"].splitlines()]
+    assert summary.facts()["anchor_recall"] == manifest[-1]["anchor_recall"] > 0.5
 
 
 def test_another_seed_gives_another_model(slices: Path, tmp_path: Path) -> None:
@@ -195,10 +198,11 @@ def test_a_plan_counts_steps_and_writes_nothing(slices: Path, tmp_path: Path) ->
     assert planned["steps"] == 10
     assert planned["training_slices"] == 6
     assert planned["parameters"] > 100_000
+    assert 0.5 < planned["anchor_recall"] <= 1
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("detector", ["faster-rcnn", "retinanet"])
+@pytest.mark.parametrize("detector", list(DETECTORS))
 def test_one_channel_slices_train_and_detect(detector: str, tmp_path: Path) -> None:
     write_disks(tmp_path / "slices", train=4, val=2, size=72, channels=1)
     train(tmp_path / "slices", tmp_path / "run", _options(epochs=1, detector=detector), execution=ONE_THREAD)
