@@ -78,6 +78,20 @@ PRESETS: Mapping[str, str] = {
     "tiny": "narrow FPN and head, few proposals: learns in minutes on two CPU cores",
 }
 
+CLASS_LOSSES: Mapping[str, str] = {
+    "auto": "the detector's own: focal, but cross-entropy for Faster R-CNN",
+    "focal": "cross-entropy that plays down what is already right (Lin 2017)",
+    "cross-entropy": "cross-entropy",
+}
+BOX_LOSSES: Mapping[str, str] = {
+    "auto": "the detector's own: smooth_l1 for Faster R-CNN, l1 for RetinaNet, giou for FCOS",
+    "l1": "distance of the box codes",
+    "smooth_l1": "distance of the box codes, squared where it is small (Girshick 2015)",
+    "giou": "generalised IoU of the decoded boxes (Rezatofighi 2019)",
+    "diou": "IoU and distance of the centres (Zheng 2020)",
+    "ciou": "IoU, distance of the centres and aspect (Zheng 2020)",
+}
+
 SCHEDULES = ("cosine", "constant")
 AMP = ("auto", "off", "bf16", "fp16")
 NORMS = ("auto", "batch", "group", "frozen", "folded")

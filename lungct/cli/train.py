@@ -79,6 +79,22 @@ HuWindow = Annotated[
     str | None,
     options.choice("--hu-window", tuple(registry.HU_WINDOWS), "HU range shown to it.", rich_help_panel=MODEL),
 ]
+ClassLoss = Annotated[
+    str | None,
+    options.choice("--class-loss", tuple(registry.CLASS_LOSSES), "Loss of the classes.", rich_help_panel=LEARNING),
+]
+FocalAlpha = Annotated[
+    float | None,
+    typer.Option("--focal-alpha", help="Weight of the foreground in the focal loss.", rich_help_panel=LEARNING),
+]
+FocalGamma = Annotated[
+    float | None,
+    typer.Option("--focal-gamma", help="How much it plays down what is right.", rich_help_panel=LEARNING),
+]
+BoxLoss = Annotated[
+    str | None,
+    options.choice("--box-loss", tuple(registry.BOX_LOSSES), "Loss of the boxes.", rich_help_panel=LEARNING),
+]
 Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the slices.", rich_help_panel=LEARNING)]
 Batch = Annotated[int | None, typer.Option("--batch", help="Slices per step.", rich_help_panel=LEARNING)]
 Rate = Annotated[float | None, typer.Option("--lr", help="Highest learning rate.", rich_help_panel=LEARNING)]
@@ -140,6 +156,10 @@ def run(
     anchors: Anchors = None,
     magnify: Magnify = None,
     hu_window: HuWindow = None,
+    class_loss: ClassLoss = None,
+    focal_alpha: FocalAlpha = None,
+    focal_gamma: FocalGamma = None,
+    box_loss: BoxLoss = None,
     epochs: Epochs = None,
     batch: Batch = None,
     lr: Rate = None,

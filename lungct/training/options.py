@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lungct.errors import UsageError
+from lungct.models.losses import Losses
 from lungct.registry import HU_WINDOWS, STRIDES
 
 
@@ -24,6 +25,8 @@ class TrainOptions:
         strides: of the pyramid's levels, of ``registry.STRIDES``, split by commas.
         anchors: ``auto``, or sides in network pixels, levels split by commas, several of one level by slashes.
         sampled_proposals: per image in the second stage's losses; few make its few true boxes count for more.
+        class_loss, box_loss: of ``registry.CLASS_LOSSES`` and ``registry.BOX_LOSSES``.
+        focal_alpha, focal_gamma: of the focal loss.
         magnify: network pixels per stored pixel.
         crop_px: side of a training crop, network pixels; 0 for whole slices.
         warmup: share of all steps in which the rate grows to ``lr``.
@@ -44,6 +47,10 @@ class TrainOptions:
     fpn_channels: int = 96
     head_units: int = 256
     sampled_proposals: int = 64
+    class_loss: str = "auto"
+    focal_alpha: float = 0.25
+    focal_gamma: float = 2.0
+    box_loss: str = "auto"
     epochs: int = 40
     batch: int = 4
     lr: float = 5e-4
@@ -63,6 +70,8 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         checks = {
+            "--focal-alpha (0..1)": 0 <= self.focal_alpha <= 1,
+            "--focal-gamma": 0 <= self.focal_gamma < math.inf,
             "--epochs": self.epochs >= 1,
             "--batch": self.batch >= 1,
             "--lr": 0 < self.lr < math.inf,
@@ -93,6 +102,11 @@ class TrainOptions:
         """The chosen window, HU."""
         low, high = HU_WINDOWS[self.hu_window]
         return float(low), float(high)
+
+    @property
+    def losses(self) -> Losses:
+        """The chosen losses."""
+        return Losses(self.class_loss, self.focal_alpha, self.focal_gamma, self.box_loss)
 
     def record(self) -> dict[str, Any]:
         """The options as flat values, file names without their folders."""

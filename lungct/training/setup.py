@@ -134,7 +134,7 @@ def initial_detector(card: ModelCard, options: TrainOptions, weights: Pretrained
         InputError: weights that do not fit.
     """
     torch.manual_seed(options.seed)
-    detector = build_detector(card)
+    detector = build_detector(card, options.losses)
     if weights is not None:
         told = transfer(detector, card, weights, source=options.weights, stem=options.stem)
         logger.info("weights of %s: %s", options.record()["weights"], told)
