@@ -92,7 +92,8 @@ BOX_LOSSES: Mapping[str, str] = {
     "ciou": "IoU, distance of the centres and aspect (Zheng 2020)",
 }
 
-SCHEDULES = ("cosine", "constant")
+OPTIMIZERS = ("adamw", "adam", "sgd")
+SCHEDULES = ("cosine", "warm-restarts", "plateau", "step", "constant")
 AMP = ("auto", "off", "bf16", "fp16")
 NORMS = ("auto", "batch", "group", "frozen", "folded")
 """``auto``: folded with pretrained weights, else batch. Frozen and folded norms keep the statistics of the weights."""

@@ -11,6 +11,16 @@ from typing import Any
 from lungct.errors import UsageError
 from lungct.models.losses import Losses
 from lungct.registry import HU_WINDOWS, STRIDES
+from lungct.training.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a run is carried out; none of it changes what is learned on a CPU, but for the last bits with ``threads``."""
+
+    device: str = "auto"
+    threads: int = 0
+    workers: int = 0
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,17 @@ class TrainOptions:
         focal_alpha, focal_gamma: of the focal loss.
         magnify: network pixels per stored pixel.
         crop_px: side of a training crop, network pixels; 0 for whole slices.
+        accumulate: batches whose gradients make one step.
+        optimizer, schedule: of ``registry.OPTIMIZERS`` and ``registry.SCHEDULES``.
         warmup: share of all steps in which the rate grows to ``lr``.
+        lr_cut: factor of the rate at a milestone or on a plateau.
+        milestones: shares of the steps at which the ``step`` schedule cuts, split by commas.
+        cycles: of warm restarts, each twice as long as the one before.
+        lr_patience: validations without a better one after which ``plateau`` cuts.
+        clip_norm: gradients are scaled down to this norm; 0 leaves them. The default is met only by steps that would
+            throw a young detector off.
+        ema: decay of the moving average of the weights, which is then what is validated and kept; 0 for none.
+        compile: compile the backbone.
         validate_every: epochs between validations; the last epoch is always validated.
         patience: validations without a better one before the run ends; 0 never ends early.
         amp: ``auto``, ``off``, ``bf16``, ``fp16``.
@@ -53,16 +73,25 @@ class TrainOptions:
     box_loss: str = "auto"
     epochs: int = 40
     batch: int = 4
+    accumulate: int = 1
+    optimizer: str = "adamw"
     lr: float = 5e-4
     weight_decay: float = 1e-4
     warmup: float = 0.05
     schedule: str = "cosine"
+    lr_cut: float = 0.1
+    milestones: str = "0.7,0.9"
+    cycles: int = 3
+    lr_patience: int = 2
+    clip_norm: float = 10.0
+    ema: float = 0.0
     anchors: str = "auto"
     magnify: float = 2.0
     crop_px: int = 320
     hu_window: str = "thesis"
     amp: str = "auto"
     channels_last: bool = True
+    compile: bool = False
     validate_every: int = 5
     patience: int = 0
     augment: bool = True
@@ -79,6 +108,12 @@ class TrainOptions:
             "--warmup (0..1)": 0 <= self.warmup <= 1,
             "--magnify": 0 < self.magnify < math.inf,
             "--crop (0, or at least 64)": self.crop_px == 0 or self.crop_px >= 64,
+            "--accumulate": self.accumulate >= 1,
+            "--lr-cut (above 0, below 1)": 0 < self.lr_cut < 1,
+            "--cycles (1..10)": 1 <= self.cycles <= 10,
+            "--lr-patience": self.lr_patience >= 1,
+            "--clip-norm": 0 <= self.clip_norm < math.inf,
+            "--ema (0, or below 1)": 0 <= self.ema < 1,
             "--validate-every": self.validate_every >= 1,
             "--patience": self.patience >= 0,
             "--trainable-stages (0..4)": 0 <= self.trainable_stages <= len(STRIDES),
@@ -88,6 +123,7 @@ class TrainOptions:
             if not good:
                 raise UsageError(f"{name} is out of range")
         parse_strides(self.strides)
+        parse_milestones(self.milestones)
         if self.weights == "none" and self.norm in ("frozen", "folded"):
             raise UsageError(f"--norm {self.norm} keeps the norms of pretrained weights", "name some with --weights")
         if self.weights == "none" and self.trainable_stages < len(STRIDES):
@@ -102,6 +138,19 @@ class TrainOptions:
         """The chosen window, HU."""
         low, high = HU_WINDOWS[self.hu_window]
         return float(low), float(high)
+
+    @property
+    def rates(self) -> Schedule:
+        """The chosen course of the learning rate."""
+        return Schedule(
+            self.schedule,
+            self.lr,
+            self.warmup,
+            self.lr_cut,
+            parse_milestones(self.milestones),
+            self.cycles,
+            self.lr_patience,
+        )
 
     @property
     def losses(self) -> Losses:
@@ -164,3 +213,18 @@ def parse_strides(text: str) -> tuple[int, ...]:
     if [str(stride) for stride in strides] != parts:
         raise UsageError(f"--strides {text!r} must be growing strides of {', '.join(map(str, STRIDES))}")
     return strides
+
+
+def parse_milestones(text: str) -> tuple[float, ...]:
+    """``0.7,0.9`` as growing shares of the steps.
+
+    Raises:
+        UsageError: not so.
+    """
+    try:
+        shares = tuple(float(one) for one in text.split(","))
+    except ValueError:
+        shares = ()
+    if not shares or list(shares) != sorted(set(shares)) or not 0 < shares[0] <= shares[-1] < 1:
+        raise UsageError(f"--milestones {text!r} must be growing shares of the steps such as 0.7,0.9")
+    return shares

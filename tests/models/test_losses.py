@@ -14,6 +14,7 @@ from torchvision.models.detection.fcos import FCOSHead
 from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
 from torchvision.models.detection.rpn import RegionProposalNetwork
+from torchvision.ops import complete_box_iou_loss
 
 from lungct.models.detector import build_detector
 from lungct.models.fcos import centerness_of
@@ -48,6 +49,21 @@ def test_ciou_adds_the_aspect() -> None:
     expected = 1 - 0.5 + aspect * aspect / (1 - 0.5 + aspect)
     assert float(Losses(boxes="ciou").of_boxes(CODES, boxes)) == pytest.approx(expected, rel=1e-4)
     assert float(Losses(boxes="diou").of_boxes(CODES, boxes)) == pytest.approx(0.5, rel=1e-5)
+
+
+def test_ciou_is_torchvisions_and_finite_where_a_box_has_no_extent() -> None:
+    random = torch.Generator().manual_seed(0)
+    corners, extents = torch.rand(2, 50, 2, generator=random) * 20, torch.rand(2, 50, 2, generator=random) * 20 + 0.5
+    first, second = torch.cat((corners, corners + extents), 2)
+    first.requires_grad_()
+    found, expected = Losses(boxes="ciou").of_boxes(CODES, (first, second)), complete_box_iou_loss(first, second)
+    torch.testing.assert_close(found, expected.sum())
+    torch.testing.assert_close(
+        torch.autograd.grad(found, first)[0], torch.autograd.grad(expected.sum(), first)[0], rtol=1e-4, atol=1e-5
+    )
+    point = torch.tensor([[5.0, 5.0, 5.0, 5.0]], requires_grad=True)
+    loss = Losses(boxes="ciou").of_boxes(CODES, (point, second[:1]))
+    assert bool(torch.isfinite(loss) and torch.isfinite(torch.autograd.grad(loss, point)[0]).all())
 
 
 def test_class_losses_by_hand() -> None:
@@ -163,7 +179,7 @@ def test_every_detector_backbone_and_loss_learns_one_slice(
     torch.manual_seed(0)
     card = small(name, backbone, width=0.25, norm="group")
     detector: Any = build_detector(card, Losses(class_loss, boxes=box_loss)).train()
-    optimizer = torch.optim.AdamW(detector.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(detector.parameters(), lr=3e-4)
     image = torch.full((3, 64, 64), 0.1)
     image[:, 10:24, 10:22] = 0.9
     target = {"boxes": torch.tensor([[10.0, 10.0, 22.0, 24.0]]), "labels": torch.tensor([1])}
