@@ -254,7 +254,8 @@ def run(
     if find_lr:
         with streams.progress() as progress:
             facts = test_rates(slices, wanted, execution=execution, progress=progress).facts()
-        return Result(data=facts, tables=[Table(("what", "value"), list(facts.items()), "Rate range test")])
+        rates = [(name, f"{value:g}") for name, value in facts.items()]
+        return Result(data=facts, tables=[Table(("what", "value"), rates, "Rate range test")])
     with streams.progress() as progress:
         summary = train(slices, out, wanted, execution=execution, overwrite=overwrite, resume=resume, progress=progress)
     rows = list(summary.facts().items())

@@ -58,7 +58,7 @@ def _cosine(done: float) -> float:
 
 def _within_cycle(done: float, cycles: int) -> float:
     """Share of the present cycle, the cycles' lengths being 1, 2, 4, ... units."""
-    units = done * (2**cycles - 1)
+    units = done * (math.ldexp(1.0, cycles) - 1)
     cycle = min(int(math.log2(units + 1)), cycles - 1)
     length = math.ldexp(1.0, cycle)
     return (units - (length - 1)) / length
