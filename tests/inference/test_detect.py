@@ -15,6 +15,7 @@ from lungct.io.coco import read_truth
 from lungct.models.card import ModelCard
 from lungct.models.detector import LoadedModel, build_detector, score_threshold
 from lungct.models.preprocess import to_input
+from lungct.registry import DETECTORS
 from tests.models.test_detector import CARD
 from tests.training.disks import write_disks
 
@@ -60,7 +61,7 @@ def test_network_boxes_are_divided_by_the_magnification() -> None:
     assert np.allclose(found.boxes_xyxy_px * 2.0, network["boxes"].numpy(), atol=1e-4)
 
 
-@pytest.mark.parametrize("detector", ["faster-rcnn", "retinanet"])
+@pytest.mark.parametrize("detector", list(DETECTORS))
 def test_boxes_are_not_rounded_to_the_format_of_the_network(detector: str) -> None:
     model = _model(detector=detector, magnify=1.0)
     for name, weight in model.detector.named_parameters():
