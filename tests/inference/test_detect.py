@@ -66,9 +66,11 @@ def test_boxes_are_not_rounded_to_the_format_of_the_network(detector: str) -> No
     model = _model(detector=detector, magnify=1.0)
     for name, weight in model.detector.named_parameters():
         if "bbox_reg" in name:  # a RetinaNet starts with boxes that are its anchors
-            torch.nn.init.normal_(weight, std=0.03 if detector == "fcos" else 0.3)
-        if name.endswith("regression_head.bbox_reg.bias") and detector == "fcos":  # it starts with points
-            torch.nn.init.constant_(weight, 1.0)
+            torch.nn.init.normal_(weight, std=0.1 if detector == "fcos" else 0.3)
+        if detector == "fcos" and "bbox_reg.bias" in name:  # and FCOS with boxes without extent, of no class
+            torch.nn.init.constant_(weight, 2.0)
+        if detector == "fcos" and "cls_logits.bias" in name:
+            torch.nn.init.zeros_(weight[1:])
     found = detect_arrays(model, _images((300, 300)), score_threshold=0.0, amp="bf16")[0]
     coarse = torch.from_numpy(found.boxes_xyxy_px).to(torch.bfloat16).float().numpy()
     inner = (found.boxes_xyxy_px > 0) & (found.boxes_xyxy_px < 300)

@@ -138,7 +138,8 @@ def _torchvision_detector(path: Path) -> nn.Module:
 
 def test_a_coco_detector_gives_backbone_pyramid_and_towers_but_no_predictors(tmp_path: Path) -> None:
     network = _torchvision_detector(tmp_path / "coco.pth")
-    card = dataclasses.replace(FULL, backbone="resnet50", fpn_channels=256, strides=(4, 8, 16, 32), head_units=1024)
+    anchors = ((6.0, 8.0, 10.0),) * 4  # as many as COCO's three aspects, but not the same
+    card = dataclasses.replace(FULL, backbone="resnet50", fpn_channels=256, head_units=1024, anchor_sizes_px=anchors)
     torch.manual_seed(5)
     detector = build_detector(card).eval()
     weights = read_weights(str(tmp_path / "coco.pth"), backbone="resnet50")
@@ -193,6 +194,9 @@ def test_another_run_is_loaded_whole_and_without_its_class_layers_where_the_clas
     assert all("cls_logits" in name or "box_predictor" in name for name in told.made_anew)
     assert len(told.made_anew) in (2, 4)
     assert set(told.made_anew) == set(told.unused)
+    renamed = dataclasses.replace(card, categories={1: "mass"})
+    told = transfer(build_detector(renamed), renamed, read_weights(str(tmp_path)), source="run")
+    assert told.made_anew, "layers of another class were taken over"
 
 
 def test_a_run_of_another_detector_gives_its_backbone() -> None:
