@@ -23,11 +23,11 @@ from lungct.types import Detections
 DETECTORS = tuple(registry.DETECTORS)
 
 
-def card_of(detector: str, magnify: float = 1.0) -> ModelCard:
+def card_of(detector: str, magnify: float = 1.0, backbone: str = "mobilenet-v2") -> ModelCard:
     """A detector small enough for a test."""
     return ModelCard(
         detector=detector,
-        backbone="mobilenet-v2",
+        backbone=backbone,
         width=0.35,
         norm="batch",
         fpn_channels=16,
@@ -43,10 +43,10 @@ def card_of(detector: str, magnify: float = 1.0) -> ModelCard:
     )
 
 
-def untrained(detector: str, magnify: float = 1.0) -> LoadedModel:
+def untrained(detector: str, magnify: float = 1.0, backbone: str = "mobilenet-v2") -> LoadedModel:
     """A detector with random weights whose scores spread over 0..1, as those of a trained one."""
     torch.manual_seed(7)
-    card = card_of(detector, magnify)
+    card = card_of(detector, magnify, backbone)
     model = build_detector(card).eval()
     with torch.no_grad():
         if detector == "faster-rcnn":

@@ -134,6 +134,20 @@ def test_retinanets_losses_are_torchvisions(monkeypatch: pytest.MonkeyPatch) -> 
     _own_and_torchvisions("retinanet", monkeypatch, {"head": RetinaNetHead.compute_loss})
 
 
+def test_retinanet_learns_nothing_from_anchors_between_its_thresholds() -> None:
+    torch.manual_seed(0)
+    head: Any = build_detector(small("retinanet")).head
+    outputs = {"cls_logits": torch.randn(1, 6, 2), "bbox_regression": torch.randn(1, 6, 4)}
+    anchors = [torch.tensor([[10.0, 10.0, 22.0, 22.0]]).repeat(6, 1)]
+    targets = [{"boxes": torch.tensor([[10.0, 10.0, 22.0, 24.0]]), "labels": torch.tensor([1])}]
+    matched = [torch.tensor([0, -1, -2, -2, 0, -1])]
+    expected = RetinaNetHead.compute_loss(head, targets, outputs, anchors, matched)
+    found = head.compute_loss(targets, outputs, anchors, matched)
+    assert {name: float(one) for name, one in found.items()} == pytest.approx(
+        {name: float(one) for name, one in expected.items()}
+    )
+
+
 def test_fcos_losses_are_torchvisions(monkeypatch: pytest.MonkeyPatch) -> None:
     _own_and_torchvisions("fcos", monkeypatch, {"head": FCOSHead.compute_loss})
 
