@@ -42,12 +42,14 @@ def test_the_order_of_the_boxes_does_not_matter() -> None:
 def test_recall_is_that_of_torchvisions_own_anchors(ratios: tuple[float, ...]) -> None:
     random = np.random.default_rng(2)
     corners, extents = random.uniform(0, 100, (300, 2)), random.uniform(4, 50, (300, 2))
-    boxes = np.concatenate([corners, np.minimum(corners + extents, (130, 110))], 1)
+    corners[:60] += (112 - corners[:60, :1], 0)  # at the last column of anchors, 16 px before the edge
+    extents[:60] = extents[:60].clip(4, 16)
+    boxes = np.concatenate([corners, np.minimum(corners + extents, (128, 110))], 1)
     sizes, strides = ((7.0, 9.0), (15.0, 19.0), (30.0, 45.0)), (4, 8, 16)
-    images = ImageList(torch.zeros(1, 3, 112, 144), [(110, 130)])
-    maps = [torch.zeros(1, 1, 112 // stride, 144 // stride) for stride in strides]
+    images = ImageList(torch.zeros(1, 3, 112, 128), [(110, 128)])
+    maps = [torch.zeros(1, 1, 112 // stride, 128 // stride) for stride in strides]
     anchors = AnchorGenerator(sizes, (ratios,) * 3)(images, maps)[0]
     reached = (box_iou(torch.from_numpy(boxes), anchors.double()).amax(1) >= 0.5).double().mean()
-    found = anchor_recall(boxes, np.tile((130.0, 110.0), (300, 1)), sizes, strides, ratios)
+    found = anchor_recall(boxes, np.tile((128.0, 110.0), (300, 1)), sizes, strides, ratios)
     assert found == pytest.approx(float(reached))
     assert 0.2 < found < 0.95
