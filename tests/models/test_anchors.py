@@ -42,9 +42,8 @@ def test_the_order_of_the_boxes_does_not_matter() -> None:
 def test_recall_is_that_of_torchvisions_own_anchors(ratios: tuple[float, ...]) -> None:
     random = np.random.default_rng(2)
     corners, extents = random.uniform(0, 100, (300, 2)), random.uniform(4, 50, (300, 2))
-    corners[:60] += (112 - corners[:60, :1], 0)  # at the last column of anchors, 16 px before the edge
-    extents[:60] = extents[:60].clip(4, 16)
-    boxes = np.concatenate([corners, np.minimum(corners + extents, (128, 110))], 1)
+    boxes = np.concatenate([corners, corners + extents], 1)
+    boxes[:60, 0::2] += 126 - boxes[:60, 0::2].mean(1, keepdims=True)  # beyond the last column of anchors
     sizes, strides = ((7.0, 9.0), (15.0, 19.0), (30.0, 45.0)), (4, 8, 16)
     images = ImageList(torch.zeros(1, 3, 112, 128), [(110, 128)])
     maps = [torch.zeros(1, 1, 112 // stride, 128 // stride) for stride in strides]
