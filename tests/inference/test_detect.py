@@ -15,6 +15,7 @@ from lungct.io.coco import read_truth
 from lungct.models.card import ModelCard
 from lungct.models.detector import LoadedModel, build_detector, score_threshold
 from lungct.models.preprocess import to_input
+from lungct.registry import DETECTORS
 from tests.models.test_detector import CARD
 from tests.training.disks import write_disks
 
@@ -60,12 +61,16 @@ def test_network_boxes_are_divided_by_the_magnification() -> None:
     assert np.allclose(found.boxes_xyxy_px * 2.0, network["boxes"].numpy(), atol=1e-4)
 
 
-@pytest.mark.parametrize("detector", ["faster-rcnn", "retinanet"])
+@pytest.mark.parametrize("detector", list(DETECTORS))
 def test_boxes_are_not_rounded_to_the_format_of_the_network(detector: str) -> None:
     model = _model(detector=detector, magnify=1.0)
     for name, weight in model.detector.named_parameters():
         if "bbox_reg" in name:  # a RetinaNet starts with boxes that are its anchors
-            torch.nn.init.normal_(weight, std=0.3)
+            torch.nn.init.normal_(weight, std=0.1 if detector == "fcos" else 0.3)
+        if detector == "fcos" and "bbox_reg.bias" in name:  # and FCOS with boxes without extent, of no class
+            torch.nn.init.constant_(weight, 2.0)
+        if detector == "fcos" and "cls_logits.bias" in name:
+            torch.nn.init.zeros_(weight[1:])
     found = detect_arrays(model, _images((300, 300)), score_threshold=0.0, amp="bf16")[0]
     coarse = torch.from_numpy(found.boxes_xyxy_px).to(torch.bfloat16).float().numpy()
     inner = (found.boxes_xyxy_px > 0) & (found.boxes_xyxy_px < 300)
