@@ -27,6 +27,7 @@ nibabel.imageglobals.logger.setLevel(logging.CRITICAL)  # it prints what it mend
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 COMPRESSION = 1
 SHEAR_TOLERANCE = 1e-3
+_MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # metres, micrometres; 2 is mm, and so is what says nothing
 _UNREADABLE: tuple[Any, ...] = (
     OSError,
     EOFError,
@@ -178,7 +179,7 @@ def _form(header: Any, letter: str) -> FloatArray | None:
         if not np.isfinite(stated).all():
             raise ValueError("a spacing or rotation that is not a number")
     affine = np.array(header.get_sform() if letter == "s" else header.get_qform(), dtype=np.float64)
-    affine[:3] *= {"meter": 1000.0, "micron": 0.001}.get(header.get_xyzt_units()[0], 1.0)
+    affine[:3] *= _MM_PER_UNIT.get(int(header["xyzt_units"]) & 7, 1.0)
     return affine
 
 
