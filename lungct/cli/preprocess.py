@@ -3,8 +3,9 @@
 Scans of any known layout, with their nodule boxes. Writes scans/<case>.nii.gz (int16 HU), nodules.csv (DLCS24
 columns, LPS mm) and manifest.ndjson; a folder of 2D slices with PASCAL-VOC boxes becomes images/<image>.npz and
 slices.json. The layout is found by looking at the folder. A voxel keeps its place in the world: grids are aligned at
-their edges, so boxes need no change. Names of DICOM series and patients are replaced by pseudonyms, keyed by the
-environment variable LUNGCT_PSEUDONYM_KEY.
+their edges, so boxes need no change. Cases and patients whose names may be identifiers get pseudonyms, in the output
+and in every message; those of public data sets, and plain numbers such as scan_12, stay. Whoever has the key
+(--key-file, or the environment variable LUNGCT_PSEUDONYM_KEY) gets the same pseudonyms again. The key is not written.
 
 Example: lungct preprocess dlcs/ out/ --spacing 0.703125,0.703125,1.25
 """
@@ -53,6 +54,8 @@ def run(
             rich_help_panel=FLAT,
         ),
     ] = VOC_CORNERS[0],
+    keep_ids: options.KeepIds = False,
+    key_file: options.KeyFile = None,
     workers: options.Workers = 0,
     resume: options.Resume = False,
     keep_going: options.KeepGoing = False,
@@ -63,13 +66,19 @@ def run(
     from lungct.preprocessing.cases import Running
     from lungct.preprocessing.preprocess import PreprocessOptions, plan_preprocess, preprocess
     from lungct.preprocessing.scans import VolumeOptions
+    from lungct.sources.pseudonym import Naming
     from lungct.sources.source import SourceOptions
 
     wanted = PreprocessOptions(
         source=source,
         volume=VolumeOptions(options.spacing_of(spacing, "--spacing")),
         hu_clip=options.range_of(hu_clip, "--hu-clip"),
-        reading=SourceOptions(options.range_of(window_2d, "--window-2d"), pixel_spacing_2d, voc_corners),
+        reading=SourceOptions(
+            window_hu=options.range_of(window_2d, "--window-2d"),
+            pixel_spacing_mm=pixel_spacing_2d,
+            voc_corners=voc_corners,
+            naming=Naming.of(keep_ids, key_file),
+        ),
     )
     if dry_run:
         return Result(data=plan_preprocess(path, out, wanted, overwrite=overwrite).facts())

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from lungct.io.dicom import SliceHeader, is_dicom, read_headers, read_series
-from lungct.sources.pseudonym import KEY_VARIABLE, Naming, key_from_environment
+from lungct.sources.pseudonym import Naming
 from lungct.sources.source import Contents, SourceOptions
 from lungct.types import Scan
 
@@ -42,8 +42,6 @@ def read(path: Path, options: SourceOptions) -> Contents:
     for header in headers:
         key = (header.series_uid, "") if header.series_uid else ("", str(header.path.parent))
         series[key].append(header)
-    if series and not (options.naming.keep_ids or options.naming.key or key_from_environment()):
-        logger.info("pseudonyms have no key; set %s before sharing the output", KEY_VARIABLE)
     scans = sorted((_scan_of(slices, options.naming) for slices in series.values()), key=lambda scan: scan.case_id)
     return Contents(NAME, tuple(scans))
 

@@ -58,7 +58,7 @@ def read(path: Path, options: SourceOptions) -> Contents:
         if lonely:
             logger.warning("%s: %d %s left out", path, len(lonely), what)
     pairs = [(images[stem], notes[stem]) for stem in sorted(images.keys() & notes.keys())]
-    unnamed = [image.name for image, _ in pairs if image.name not in rows]
+    unnamed = [options.naming.published("image", image.stem) for image, _ in pairs if image.name not in rows]
     if rows and unnamed:
         hint = "name every image in it, or remove it: then each slice is its own patient"
         raise InputError.of(path / SLICES_CSV, f"images without a row: {len(unnamed)}, first {unnamed[0]}", hint)

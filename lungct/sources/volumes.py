@@ -9,10 +9,10 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from lungct.io.volume_file import read_volume, volume_stem, volume_suffix
+from lungct.io.volume_file import read_volume, volume_suffix
 from lungct.sources.dlcs import annotated_scans
 from lungct.sources.pseudonym import Naming
-from lungct.sources.scan_files import scan_files
+from lungct.sources.scan_files import identifiers, scan_files
 from lungct.sources.source import Contents, SourceOptions
 from lungct.sources.told import naming_of, told
 from lungct.types import Scan
@@ -33,15 +33,15 @@ def read(path: Path, options: SourceOptions) -> Contents:
         InputError: a broken CSV or manifest.
     """
     naming = naming_of(path, options.naming)
-    files = [path] if path.is_file() else scan_files(path)
-    annotations = (path.parent if path.is_file() else path) / NODULES
-    if annotations.is_file() and files:
-        scans = annotated_scans(files, annotations, NAME, naming, all_files=path.is_dir())
+    folder = path if path.is_dir() else path.parent
+    files = scan_files(path) if path.is_dir() else [path]
+    if (folder / NODULES).is_file() and files:
+        scans = annotated_scans(files, folder / NODULES, NAME, naming, all_files=path.is_dir())
     else:
-        scans = tuple(_bare(file, naming) for file in files)
+        scans = tuple(_bare(file, name, naming) for file, name in identifiers(files, folder).items())
     return Contents(NAME, told(scans, path) if path.is_dir() else scans)
 
 
-def _bare(file: Path, naming: Naming) -> Scan:
-    case_id = naming.published("case", volume_stem(file))
+def _bare(file: Path, identifier: str, naming: Naming) -> Scan:
+    case_id = naming.published("case", identifier)
     return Scan(case_id, case_id, partial(read_volume, file), source=NAME, truth_known=False)
