@@ -46,6 +46,9 @@ SOURCES: Mapping[str, Entry] = {
     "voc2d": Entry("2D slices with PASCAL-VOC boxes", "lungct.sources.voc2d", "Everingham 2010"),
 }
 
+CSV_FRAMES = ("lps", "ras", "voxel")
+"""What coordX, coordY, coordZ of a nodule table are: LPS mm, RAS mm, 0-based voxel indices of the file."""
+
 VOC_CORNERS = ("centres", "inclusive", "edges")
 """What the corners of a PASCAL-VOC box stand for: 0-based pixel centres, 1-based inclusive pixels, pixel edges."""
 

@@ -1,13 +1,15 @@
-"""One volume file of any format -> Volume: NIfTI by our own reader, MHD, MHA and NRRD by SimpleITK."""
+"""One volume file of any format -> Volume, or its grid alone: NIfTI by our own reader, MHD, MHA, NRRD by SimpleITK."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lungct.errors import InputError
-from lungct.io.nifti import read_nifti
+from lungct.io.nifti import read_nifti, read_nifti_grid
 from lungct.types import Grid, Volume
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
@@ -31,33 +33,86 @@ def read_volume(path: Path) -> Volume:
     Raises:
         InputError: missing, truncated, of another format, not 3D, colour, or a geometry that makes no sense.
     """
+    return read_nifti(path) if _checked_suffix(path) in NIFTI_SUFFIXES else _read_itk(path)
+
+
+def read_grid(path: Path) -> Grid:
+    """The grid that :func:`read_volume` would give, from the file's header alone.
+
+    Raises:
+        InputError: as :func:`read_volume`, as far as the header tells.
+    """
+    if _checked_suffix(path) in NIFTI_SUFFIXES:
+        return read_nifti_grid(path)
+    import SimpleITK
+
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as problem:
+        raise InputError.of(path, f"not readable ({itk_reason(problem)})") from None
+    return _read_itk(path).grid if reader.GetDimension() != 3 else itk_grid(reader, path)
+
+
+def read_plane(path: Path) -> tuple[NDArray[Any], tuple[float, float]]:
+    """(Y, X) array and its (x, y) pixel spacing in mm from a file of one slice, stored as 2D or as 3D of one slice.
+
+    A file that does not say its spacing gives 1 x 1.
+
+    Raises:
+        InputError: missing, not readable, more than one slice, colour.
+    """
+    if not path.is_file():
+        raise InputError.of(path, "no such file")
+    image = _itk_image(path)
+    if image.GetSize()[2:] not in ((), (1,)):
+        raise InputError.of(path, f"size {image.GetSize()}, expected one slice")
+    x, y = (float(value) for value in image.GetSpacing()[:2])
+    voxels = _itk_voxels(image, path)
+    return voxels.reshape(voxels.shape[-2:]), (x, y)
+
+
+def _checked_suffix(path: Path) -> str:
     suffix = volume_suffix(path.name)
     if not suffix:
         raise InputError.of(path, "not a volume by its name", f"expected one of {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise InputError.of(path, "no such file")
-    return read_nifti(path) if suffix in NIFTI_SUFFIXES else _read_itk(path)
+    return suffix
 
 
 def _read_itk(path: Path) -> Volume:
-    import SimpleITK
-
-    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        image = SimpleITK.ReadImage(str(path))
-    except RuntimeError as problem:
-        raise InputError.of(path, f"not readable ({itk_reason(problem)})") from None
+    image = _itk_image(path)
     while image.GetDimension() > 3 and image.GetSize()[-1] == 1:
         image = image[(slice(None),) * (image.GetDimension() - 1) + (0,)]
     if image.GetDimension() != 3:
         raise InputError.of(path, f"{image.GetDimension()}D of size {image.GetSize()}, expected one 3D volume")
+    return Volume(_itk_voxels(image, path), itk_grid(image, path))
+
+
+def _itk_image(path: Path) -> Any:
+    import SimpleITK
+
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        return SimpleITK.ReadImage(str(path))
+    except RuntimeError as problem:
+        raise InputError.of(path, f"not readable ({itk_reason(problem)})") from None
+
+
+def _itk_voxels(image: Any, path: Path) -> NDArray[Any]:
+    import SimpleITK
+
     if image.GetNumberOfComponentsPerPixel() != 1 or "complex" in image.GetPixelIDTypeAsString():
         raise InputError.of(path, "colour, vector or complex voxels, expected HU")
-    return Volume(SimpleITK.GetArrayFromImage(image), itk_grid(image, path))
+    voxels: NDArray[Any] = SimpleITK.GetArrayFromImage(image)
+    return voxels
 
 
 def itk_grid(image: object, path: Path) -> Grid:
-    """The grid of a 3D SimpleITK image; its world is LPS mm already.
+    """The grid of a 3D SimpleITK image or of a reader that knows its header; its world is LPS mm already.
 
     Raises:
         InputError: a spacing or origin that is not finite, axes that are not at right angles.
