@@ -19,7 +19,7 @@ import typer
 
 from lungct.cli import options, streams
 from lungct.cli.result import Result
-from lungct.registry import HU_CLIP, SOURCES, SPACING_MM_XYZ, VOC_CORNERS
+from lungct.registry import CSV_FRAMES, HU_CLIP, SOURCES, SPACING_MM_XYZ, VOC_CORNERS
 
 GRID = "Volumes"
 FLAT = "2D slices"
@@ -37,6 +37,15 @@ def run(
     hu_clip: Annotated[str, typer.Option("--hu-clip", metavar="LO,HI", help="Lowest and highest HU kept.")] = (
         f"{HU_CLIP[0]},{HU_CLIP[1]}"
     ),
+    csv_frame: Annotated[
+        str,
+        options.choice(
+            "--csv-frame",
+            CSV_FRAMES,
+            "What the coordinates of a nodule table are: LPS mm, RAS mm, or 0-based voxel indices of the scan's file.",
+            rich_help_panel=GRID,
+        ),
+    ] = CSV_FRAMES[0],
     window_2d: Annotated[
         str,
         typer.Option("--window-2d", metavar="LO,HI", help="HU of gray 0 and gray 255.", rich_help_panel=FLAT),
@@ -77,6 +86,7 @@ def run(
             window_hu=options.range_of(window_2d, "--window-2d"),
             pixel_spacing_mm=pixel_spacing_2d,
             voc_corners=voc_corners,
+            csv_frame=csv_frame,
             naming=Naming.of(keep_ids, key_file),
         ),
     )

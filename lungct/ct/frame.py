@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,24 +14,25 @@ from lungct.types import BoolArray, FloatArray, Grid, Triple
 MOSTLY_OUTSIDE, NEARLY_ALL_INSIDE = 0.5, 0.9
 AIR_HU = -700.0
 FEWEST_TO_TELL = 5
-TIMES_CLEARER = 3
+RARELY_IN_TISSUE, OFTEN_IN_TISSUE = 0.75, 0.85
 SMALLEST_MEDIAN_MM = 2.0
 FLAT_RATIO = 1.25
 
 
-def to_lps(points_xyz: FloatArray, frame: str, grid: Grid) -> FloatArray:
-    """(N, 3) coordinates of one of ``CSV_FRAMES`` to (N, 3) LPS mm; ``voxel`` is the file's own 0-based index."""
+def to_lps(points_xyz: FloatArray, frame: str, grid: Grid | None) -> FloatArray:
+    """(..., 3) coordinates of one of ``CSV_FRAMES`` to (..., 3) LPS mm; only ``voxel``, the file's own 0-based index,
+    asks for a grid."""
     points = np.asarray(points_xyz, dtype=np.float64)
     if frame == "voxel":
+        if grid is None:
+            raise ValueError("voxel indices say nothing without a grid")
         return grid.to_world(points)
     return points * [-1, -1, 1] if frame == "ras" else points
 
 
 def from_lps(points_lps_mm: FloatArray, frame: str, grid: Grid) -> FloatArray:
     """The inverse of :func:`to_lps`."""
-    if frame == "voxel":
-        return grid.to_index(points_lps_mm)
-    return to_lps(points_lps_mm, frame, grid)
+    return grid.to_index(points_lps_mm) if frame == "voxel" else to_lps(points_lps_mm, frame, None)
 
 
 def voxels_to_mm(size_voxels_xyz: Triple, grid: Grid) -> Triple:
@@ -86,42 +86,23 @@ def likely_frames(scans: Iterable[tuple[FloatArray, Grid]], stated: str) -> tupl
     return total, counts[stated], dict(sorted(fit.items(), key=lambda one: -one[1]))
 
 
-@dataclass(frozen=True)
-class TissueVotes:
-    """Which frames put nodule centres into tissue where the stated one puts them into air, and the other way round.
-
-    Attributes:
-        stated_only, other_only: frame -> number of centres in tissue by the stated frame alone, by the other alone.
-    """
-
-    stated_only: Mapping[str, int]
-    other_only: Mapping[str, int]
-
-    def likely(self) -> str | None:
-        """The frame that the centres speak for against the stated one, if they do so clearly.
-
-        Five centres at least, and three times as many as speak against it: a mirrored point of the lung hits tissue
-        about half of the time, the true centre of a nodule nearly always.
-        """
-        clear = [
-            (count, frame)
-            for frame, count in self.other_only.items()
-            if count >= FEWEST_TO_TELL and count > TIMES_CLEARER * self.stated_only[frame]
-        ]
-        return max(clear)[1] if clear else None
-
-
-def tissue_votes(points_lps_mm: FloatArray, stated: str, hu: NDArray[Any], grid: Grid) -> TissueVotes:
-    """The votes of one scan's (N, 3) nodule centres, LPS mm by the stated frame."""
-    as_stated = in_tissue(points_lps_mm, hu, grid)
+def tissue_counts(points_lps_mm: FloatArray, stated: str, hu: NDArray[Any], grid: Grid) -> dict[str, int]:
+    """``nodules``: how many (N, 3) centres there are, LPS mm by the stated frame; each frame: how many it puts in
+    tissue."""
     written = from_lps(points_lps_mm, stated, grid)
-    others = {
-        frame: in_tissue(to_lps(written, frame, grid), hu, grid) for frame in CSV_FRAMES if frame != stated
-    }
-    return TissueVotes(
-        {frame: int((as_stated & ~one).sum()) for frame, one in others.items()},
-        {frame: int((~as_stated & one).sum()) for frame, one in others.items()},
-    )
+    counts = {frame: int(in_tissue(to_lps(written, frame, grid), hu, grid).sum()) for frame in CSV_FRAMES}
+    return {"nodules": len(written), **counts}
+
+
+def likely_by_tissue(counts: Mapping[str, int], total: int, stated: str) -> str | None:
+    """The frame that puts nearly all nodule centres into tissue where the stated one leaves many in air.
+
+    A mirrored point of the lung hits tissue about half of the time, the true centre of a nodule nearly always.
+    """
+    frame = max(counts, key=lambda one: counts[one])
+    few = counts[stated] <= RARELY_IN_TISSUE * total
+    clear = counts[frame] >= OFTEN_IN_TISSUE * total and counts[frame] - counts[stated] >= FEWEST_TO_TELL
+    return frame if few and clear else None
 
 
 def likely_unit(size_mm_xyz: FloatArray, spacing_mm_xyz: FloatArray) -> str:

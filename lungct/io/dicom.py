@@ -37,6 +37,7 @@ class SliceHeader:
     orientation: tuple[float, ...]
     size_xy: tuple[int, int]
     spacing_mm_xy: tuple[float, float]
+    sop_uid: str = ""
 
 
 def is_dicom(path: Path) -> bool:
@@ -107,6 +108,7 @@ def _read_header(path: Path) -> SliceHeader | str:
         orientation=orientation,
         size_xy=(size[0], size[1]),
         spacing_mm_xy=reader.GetSpacing()[:2],
+        sop_uid=tag("0008|0018"),
     )
 
 

@@ -189,6 +189,7 @@ def _images(record: Record, scan: Scan, hu_clip: tuple[int, int], first_id: int)
             {
                 "case_id": scan.case_id,
                 "patient_id": scan.patient_id,
+                **scan.attributes,
                 "z_index": image["z_index"],
                 "z_mm": image["z_mm"],
                 **record["grid"],

@@ -17,6 +17,7 @@ from pathlib import Path
 from lungct.errors import InputError
 from lungct.io.boxes_csv import read_nodules
 from lungct.io.volume_file import read_volume, volume_stem
+from lungct.sources.csv_frame import placed
 from lungct.sources.pseudonym import Naming, same_spelling
 from lungct.sources.scan_files import identifiers, scan_files
 from lungct.sources.source import Contents, SourceOptions
@@ -37,10 +38,11 @@ def read(path: Path, options: SourceOptions) -> Contents:
     """Every NIfTI below ``path`` with the nodules of its rows.
 
     Raises:
-        InputError: a broken CSV, or no scan below ``path``.
+        InputError: a broken CSV, or no scan below ``path``; coordinates in another frame than ``options`` say.
     """
     naming = naming_of(path, options.naming)
-    return Contents(NAME, told(annotated_scans(scan_files(path), path / ANNOTATIONS, NAME, naming), path))
+    scans = annotated_scans(scan_files(path), path / ANNOTATIONS, NAME, naming)
+    return Contents(NAME, told(placed(scans, options.csv_frame, path / ANNOTATIONS, sizes=True), path))
 
 
 def annotated_scans(

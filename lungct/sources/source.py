@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from lungct.errors import InputError
-from lungct.registry import SOURCES, VOC_CORNERS
+from lungct.registry import CSV_FRAMES, SOURCES, VOC_CORNERS
 from lungct.sources.hidden import Hiding, hidden_load, hiding
 from lungct.sources.pseudonym import KEY_VARIABLE, Naming
 from lungct.types import Scan, SliceImage
@@ -22,18 +22,20 @@ _SAFE_NAME = re.compile(r"[^\W.][\w.+-]*", re.ASCII)
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What the files of a 2D source do not say themselves.
+    """What the files of a source do not say themselves.
 
     Attributes:
         window_hu: HU of gray 0 and gray 255.
         pixel_spacing_mm: distance between pixel centres; None unknown.
         voc_corners: what xmin and xmax stand for, see :mod:`lungct.sources.voc2d`.
+        csv_frame: what the coordinates of a nodule table are, one of ``CSV_FRAMES``.
         naming: how identifiers become names.
     """
 
     window_hu: tuple[int, int] = (-1000, 400)
     pixel_spacing_mm: float | None = None
     voc_corners: str = VOC_CORNERS[0]
+    csv_frame: str = CSV_FRAMES[0]
     naming: Naming = field(default_factory=Naming)
 
 

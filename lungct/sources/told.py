@@ -46,4 +46,5 @@ def _told(scan: Scan, facts: Mapping[str, Any]) -> Scan:
         split=scan.split or str(facts.get("split", "")),
         source=str(facts.get("source", scan.source)),
         truth_known=bool(scan.nodules) or bool(facts.get("truth_known", scan.truth_known)),
+        attributes=scan.attributes or dict(facts.get("attributes", {})),
     )

@@ -10,7 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from lungct.io.volume_file import read_volume, volume_suffix
+from lungct.sources.csv_frame import placed
 from lungct.sources.dlcs import annotated_scans
+from lungct.sources.excluded import EXCLUDED, with_excluded
 from lungct.sources.pseudonym import Naming
 from lungct.sources.scan_files import identifiers, scan_files
 from lungct.sources.source import Contents, SourceOptions
@@ -30,13 +32,14 @@ def read(path: Path, options: SourceOptions) -> Contents:
     """Every volume; where there is no ``nodules.csv`` nothing is known about nodules.
 
     Raises:
-        InputError: a broken CSV or manifest.
+        InputError: a broken CSV or manifest; coordinates in another frame than ``options`` say.
     """
     naming = naming_of(path, options.naming)
     folder = path if path.is_dir() else path.parent
     files = scan_files(path) if path.is_dir() else [path]
     if (folder / NODULES).is_file() and files:
         scans = annotated_scans(files, folder / NODULES, NAME, naming, all_files=path.is_dir())
+        scans = with_excluded(placed(scans, options.csv_frame, folder / NODULES, sizes=True), folder / EXCLUDED)
     else:
         scans = tuple(_bare(file, name, naming) for file, name in identifiers(files, folder).items())
     return Contents(NAME, told(scans, path) if path.is_dir() else scans)
