@@ -93,8 +93,8 @@ def _check_header(path: Path, found: Sequence[str], columns: Sequence[str]) -> N
 def has_columns(path: Path, columns: Sequence[str]) -> bool:
     """Whether a file is a CSV whose header has ``columns``; looks at its first line only."""
     try:
-        with open(path, encoding="utf-8-sig", newline="") as stream:
+        with open(path, encoding="utf-8-sig", errors="replace", newline="") as stream:
             header = next(csv.reader([stream.readline(10_000)]), [])
-    except (OSError, UnicodeDecodeError, csv.Error):
+    except (OSError, csv.Error):
         return False
     return set(columns) <= set(header)

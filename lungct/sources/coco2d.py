@@ -73,10 +73,8 @@ def read(path: Path, options: SourceOptions) -> Contents:
         if count:
             logger.warning("%s: %d %s", path, count, what)
     naming = naming_of(path, options.naming)
-    names = _names([one.file.relative_to(path) for one in found])
-    return Contents(
-        NAME, images=tuple(_image_of(one, name, options, naming) for one, name in zip(found, names, strict=True))
-    )
+    named = zip(found, _names([one.file.relative_to(path) for one in found]), strict=True)
+    return Contents(NAME, images=tuple(_image_of(one, name, options, naming) for one, name in named))
 
 
 def _tables(path: Path) -> Iterator[Path]:

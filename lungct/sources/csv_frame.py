@@ -66,7 +66,7 @@ def _refuse_wrong_frame(seen: Sequence[tuple[Scan, Grid]], frame: str, table: Pa
         problem = f"{outside} as {_SAID[frame]}; they look like {others}"
         raise InputError.of(table, problem, f"run preprocess with --csv-frame {' or '.join(likely)}")
     if count < total / 2:
-        logger.warning("%s: %s, in any frame; is the table of other scans?", table, outside)
+        logger.warning("%s: %s, in any frame; is the table of other scans?", table.parent, outside)
 
 
 def _converted(scan: Scan, frame: str, *, sizes: bool) -> Scan:
@@ -99,8 +99,8 @@ def _warn_of_units(seen: Sequence[tuple[Scan, Grid]], table: Path, *, sizes: boo
     unit = likely_unit(size, spacing)
     if unit == "cm":
         median = float(np.median(size.max(axis=1)))
-        logger.warning("%s: a median size of %.2g mm looks like cm; multiply sizes by 10 if so", table, median)
+        logger.warning("%s: a median size of %.2g mm looks like cm; multiply sizes by 10 if so", table.parent, median)
     elif unit == "voxel" and sizes:
         problem = "the boxes are flat if w, h, d are mm and round if they are voxels"
         hint = "multiply them by the scans' spacing, or add --csv-frame voxel if the coordinates are voxels too"
-        logger.warning("%s: %s; %s", table, problem, hint)
+        logger.warning("%s: %s; %s", table.parent, problem, hint)

@@ -43,7 +43,7 @@ def refuse_absent(annotated: Collection[str], present: Collection[str], table: P
         hint = "files must be named by the table's seriesuid, or DICOM series have it as their UID"
         raise InputError.of(table, f"none of its {len(annotated)} scans is in the folder", hint)
     if absent:
-        logger.warning("%s: %d of %d annotated scans are not in the folder", table, len(absent), len(annotated))
+        logger.warning("%s: %d of %d annotated scans are not in the folder", table.parent, len(absent), len(annotated))
 
 
 def cubes(

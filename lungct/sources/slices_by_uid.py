@@ -46,4 +46,4 @@ def refuse_absent_slices(wanted: Collection[str], found: Collection[str], table:
         hint = "files must be DICOM with that SOPInstanceUID, or be named by it"
         raise InputError.of(table, f"none of its {len(wanted)} slices is in the folder", hint)
     if absent:
-        logger.warning("%s: %d of %d annotated slices are not in the folder", table, absent, len(wanted))
+        logger.warning("%s: %d of %d annotated slices are not in the folder", table.parent, absent, len(wanted))
