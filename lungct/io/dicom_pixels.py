@@ -119,7 +119,7 @@ def _decode(path: Path, pixels: StoredPixels, out: NDArray[Any]) -> None:
     hu: NDArray[Any] = plane.reshape(out.shape).astype(np.float32 if plane.dtype.kind == "f" else np.int64)
     if pixels.bright_is_low:
         hu = pixels.slope * sum(pixels.range) + 2 * pixels.intercept - hu
-    np.clip(hu, _INT16.min, _INT16.max, out=out, casting="unsafe")
+    out[...] = hu if out.dtype.kind == "f" else np.clip(hu, _INT16.min, _INT16.max)
     if pixels.padding is not None:
         one, other = (pixels.slope * value + pixels.intercept for value in pixels.padding)
         out[(hu >= min(one, other)) & (hu <= max(one, other))] = AIR_HU
