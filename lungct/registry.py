@@ -50,10 +50,14 @@ SOURCES: Mapping[str, Entry] = {
     "deeplesion": Entry("Images_png + DL_info.csv", "lungct.sources.deeplesion", "Yan 2018"),
     "nrrd-pairs": Entry("NRRD slices and nodule crops of equal names + labels.csv", "lungct.sources.nrrd_pairs"),
     "coco2d": Entry("2D images with COCO boxes", "lungct.sources.coco2d", "Lin 2014"),
+    "lidc": Entry("DICOM series + the readers' XML files", "lungct.sources.lidc", "LIDC-IDRI; Armato 2011"),
     "volumes": Entry("a folder of NIfTI, MHD or NRRD volumes, or one of them", "lungct.sources.volumes"),
     "dicom": Entry("a folder of DICOM series", "lungct.sources.dicom_series"),
     "voc2d": Entry("2D slices with PASCAL-VOC boxes", "lungct.sources.voc2d", "Everingham 2010"),
 }
+
+LIDC_READERS = 3
+"""How many of the four readers must have drawn a nodule, as LUNA16 has it."""
 
 CSV_FRAMES = ("lps", "ras", "voxel")
 """What coordX, coordY, coordZ of a nodule table are: LPS mm, RAS mm, 0-based voxel indices of the file."""

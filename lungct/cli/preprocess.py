@@ -19,7 +19,7 @@ import typer
 
 from lungct.cli import options, streams
 from lungct.cli.result import Result
-from lungct.registry import CSV_FRAMES, HU_CLIP, SOURCES, SPACING_MM_XYZ, VOC_CORNERS
+from lungct.registry import CSV_FRAMES, HU_CLIP, LIDC_READERS, SOURCES, SPACING_MM_XYZ, VOC_CORNERS
 
 GRID = "Volumes"
 FLAT = "2D slices"
@@ -46,6 +46,16 @@ def run(
             rich_help_panel=GRID,
         ),
     ] = CSV_FRAMES[0],
+    lidc_readers: Annotated[
+        int,
+        typer.Option(
+            "--lidc-readers",
+            min=1,
+            max=4,
+            help="LIDC-IDRI: readers who must have drawn a nodule.",
+            rich_help_panel=GRID,
+        ),
+    ] = LIDC_READERS,
     window_2d: Annotated[
         str,
         typer.Option("--window-2d", metavar="LO,HI", help="HU of gray 0 and gray 255.", rich_help_panel=FLAT),
@@ -88,6 +98,7 @@ def run(
             voc_corners=voc_corners,
             csv_frame=csv_frame,
             naming=Naming.of(keep_ids, key_file),
+            lidc_readers=lidc_readers,
         ),
     )
     if dry_run:

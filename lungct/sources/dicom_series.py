@@ -58,14 +58,18 @@ def patient_of(slices: Sequence[SliceHeader], case_id: str, naming: Naming) -> s
     return naming.published("patient", patient) if patient else case_id
 
 
+def case_of(slices: Sequence[SliceHeader], naming: Naming, mark: str = "") -> str:
+    """The name of a series in our outputs, or of the volume in it that ``mark`` tells from others."""
+    uid = slices[0].series_uid
+    return naming.name("case", "/".join(filter(None, (uid, mark))) if uid else _content(slices))
+
+
 def _scans_of(series: Sequence[SliceHeader], naming: Naming) -> Iterator[Scan]:
     volumes = split_volumes(series)
-    if len(volumes) > 1:
-        uid = naming.name("series", series[0].series_uid or _content(series))
-        logger.info("%s: %d volumes under one series UID", uid, len(volumes))
     for mark, slices in volumes:
-        uid = slices[0].series_uid
-        case_id = naming.name("case", "/".join(filter(None, (uid, mark))) if uid else _content(slices))
+        case_id = case_of(slices, naming, mark)
+        if mark:
+            logger.info("%s: one of %d volumes under one series UID", case_id, len(volumes))
         yield Scan(
             case_id=case_id,
             patient_id=patient_of(slices, case_id, naming),

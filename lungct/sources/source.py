@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from lungct.errors import InputError
-from lungct.registry import CSV_FRAMES, SOURCES, VOC_CORNERS
+from lungct.registry import CSV_FRAMES, LIDC_READERS, SOURCES, VOC_CORNERS
 from lungct.sources.hidden import Hiding, hidden_load, hiding
 from lungct.sources.pseudonym import KEY_VARIABLE, Naming
 from lungct.types import Scan, SliceImage
@@ -30,6 +30,7 @@ class SourceOptions:
         voc_corners: what xmin and xmax stand for, see :mod:`lungct.sources.voc2d`.
         csv_frame: what the coordinates of a nodule table are, one of ``CSV_FRAMES``.
         naming: how identifiers become names.
+        lidc_readers: how many readers of LIDC-IDRI must have drawn a nodule.
     """
 
     window_hu: tuple[int, int] = (-1000, 400)
@@ -37,6 +38,7 @@ class SourceOptions:
     voc_corners: str = VOC_CORNERS[0]
     csv_frame: str = CSV_FRAMES[0]
     naming: Naming = field(default_factory=Naming)
+    lidc_readers: int = LIDC_READERS
 
 
 @dataclass(frozen=True, eq=False)
