@@ -229,6 +229,20 @@ def read_stack(stack: Stack, name: str) -> Volume:
     return Volume(hu, stack.grid)
 
 
+def read_slice(header: SliceHeader, name: str) -> NDArray[np.int16]:
+    """(Y, X) HU of one slice by itself.
+
+    Raises:
+        InputError: a file that cannot be decoded.
+    """
+    hu: NDArray[Any] = np.empty(header.size_xy[::-1], np.int16 if header.pixels.is_whole else np.float32)
+    try:
+        read_hu(header.path, header.pixels, hu)
+    except BrokenDicom as problem:
+        raise InputError.of(name, f"cannot be read ({problem})") from None
+    return hu if hu.dtype == np.int16 else np.rint(hu).clip(-32768, 32767).astype(np.int16)
+
+
 def _place(plane: FloatArray, shift_px_xy: FloatArray, out: NDArray[Any]) -> None:
     """Put a slice, moved by whole pixels and linearly by the rest, into a larger one of air."""
     (x, y), (part_x, part_y) = np.floor(shift_px_xy).astype(int), shift_px_xy - np.floor(shift_px_xy)
