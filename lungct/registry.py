@@ -51,6 +51,9 @@ SOURCES: Mapping[str, Entry] = {
     "nrrd-pairs": Entry("NRRD slices and nodule crops of equal names + labels.csv", "lungct.sources.nrrd_pairs"),
     "coco2d": Entry("2D images with COCO boxes", "lungct.sources.coco2d", "Lin 2014"),
     "lidc": Entry("DICOM series + the readers' XML files", "lungct.sources.lidc", "LIDC-IDRI; Armato 2011"),
+    "lung-pet-ct-dx": Entry(
+        "DICOM slices + PASCAL-VOC XML named by SOPInstanceUID", "lungct.sources.lung_pet_ct_dx", "Li 2020, TCIA"
+    ),
     "volumes": Entry("a folder of NIfTI, MHD or NRRD volumes, or one of them", "lungct.sources.volumes"),
     "dicom": Entry("a folder of DICOM series", "lungct.sources.dicom_series"),
     "voc2d": Entry("2D slices with PASCAL-VOC boxes", "lungct.sources.voc2d", "Everingham 2010"),

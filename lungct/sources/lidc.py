@@ -134,7 +134,7 @@ class _Places:
         return nearest if far[nearest] <= self.stack.grid.spacing_mm_zyx[0] / 2 else None
 
     def on_grid(self, voxels_zyx: IntArray) -> FloatArray:
-        """(N, 3) pixels of slices -> (N, 3) x, y, z on the straight grid that slices of a tilted gantry are moved onto."""
+        """(N, 3) pixels of slices -> (N, 3) x, y, z on the straight grid that tilted slices are moved onto."""
         found = np.asarray(voxels_zyx, dtype=np.float64)[:, ::-1].copy()
         if self.stack.shift_px_xy is not None:
             found[:, :2] += self.stack.shift_px_xy[voxels_zyx[:, 0]]

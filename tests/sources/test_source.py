@@ -261,5 +261,5 @@ def test_voc_size_that_is_no_number_is_refused(tmp_path: Path) -> None:
 
 def test_voc_image_of_another_size_is_refused(tmp_path: Path) -> None:
     write_voc(tmp_path, "0001", VOC.replace("<width>8", "<width>9"))
-    with pytest.raises(InputError, match="says 9 x 6 pixels, the image has 8 x 6"):
+    with pytest.raises(InputError, match="8 x 6 pixels, its annotations say 9 x 6"):
         read_source(tmp_path).images[0].load()
