@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungct.registry import CSV_FRAMES
-from lungct.types import BoolArray, FloatArray, Grid, Triple
+from lungct.types import BoolArray, FloatArray, Grid
 
 MOSTLY_OUTSIDE, NEARLY_ALL_INSIDE = 0.5, 0.9
 AIR_HU = -700.0
@@ -33,16 +33,6 @@ def to_lps(points_xyz: FloatArray, frame: str, grid: Grid | None) -> FloatArray:
 def from_lps(points_lps_mm: FloatArray, frame: str, grid: Grid) -> FloatArray:
     """The inverse of :func:`to_lps`."""
     return grid.to_index(points_lps_mm) if frame == "voxel" else to_lps(points_lps_mm, frame, None)
-
-
-def voxels_to_mm(size_voxels_xyz: Triple, grid: Grid) -> Triple:
-    """Extents in voxels along the index axes to extents in mm along world x, y, z.
-
-    As in :func:`lungct.ct.geometry.half_extents_index` a nodule is the ellipsoid inscribed in its box.
-    """
-    size_mm = np.asarray(size_voxels_xyz, dtype=np.float64) * grid.spacing_mm_zyx[::-1]
-    x, y, z = (float(value) for value in np.linalg.norm(grid.direction_matrix * size_mm, axis=1))
-    return x, y, z
 
 
 def inside(points_lps_mm: FloatArray, grid: Grid) -> BoolArray:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lungct.ct.frame import likely_frames, likely_unit, to_lps, voxels_to_mm
+from lungct.ct.boxes import world_box
+from lungct.ct.frame import likely_frames, likely_unit, to_lps
 from lungct.errors import InputError, UsageError
 from lungct.io.volume_file import read_grid
-from lungct.types import Grid, Scan, Triple
+from lungct.types import Grid, Nodule, Scan, Triple
 
 logger = logging.getLogger("lungct")
 LOOK_AT = 64
@@ -81,13 +82,16 @@ def _converted(scan: Scan, frame: str, *, sizes: bool) -> Scan:
         x, y, z = (float(value) for value in to_lps(np.asarray(point), frame, grid))
         return x, y, z
 
-    def resized(size: Triple) -> Triple:
-        return voxels_to_mm(size, grid) if grid is not None and sizes else size
+    def resized(one: Nodule) -> Triple:
+        if grid is None or not sizes:
+            return one.size_mm
+        center, half = np.asarray(one.center_lps_mm), np.asarray(one.size_mm) / 2
+        return world_box(center - half, center + half, grid)[1]
 
     return replace(
         scan,
         nodules=tuple(
-            replace(one, center_lps_mm=moved(one.center_lps_mm), size_mm=resized(one.size_mm)) for one in scan.nodules
+            replace(one, center_lps_mm=moved(one.center_lps_mm), size_mm=resized(one)) for one in scan.nodules
         ),
         excluded=tuple(replace(one, center_lps_mm=moved(one.center_lps_mm)) for one in scan.excluded),
     )

@@ -11,8 +11,10 @@ from PIL import Image, UnidentifiedImageError
 
 from lungct.ct.hu import clip_hu, gray_to_hu
 from lungct.errors import InputError
+from lungct.io.dicom import read_header
+from lungct.io.dicom_stack import read_slice as read_dicom_slice
 from lungct.io.npz import read_slice
-from lungct.io.volume_file import ITK_SUFFIXES, itk_reason, read_plane
+from lungct.io.volume_file import ITK_SUFFIXES, read_plane
 
 GRAY_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 ARRAY_SUFFIXES = (".npy", ".npz")
@@ -79,16 +81,10 @@ def _gray(path: Path) -> NDArray[Any]:
 
 def _dicom(path: Path) -> NDArray[Any]:
     """HU by the file's own rescale slope and intercept."""
-    import SimpleITK
-
-    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        image = SimpleITK.ReadImage(str(path), imageIO="GDCMImageIO")
-    except RuntimeError as problem:
-        raise InputError.of(path, f"not readable as DICOM ({itk_reason(problem)})") from None
-    plane: NDArray[Any] = SimpleITK.GetArrayFromImage(image)
-    plane = plane[0] if plane.ndim == 3 and len(plane) == 1 else plane
-    return plane.astype(np.int32) if plane.dtype.kind == "u" else plane
+    header = read_header(path)
+    if isinstance(header, str):
+        raise InputError.of(path, f"no CT slice ({header})")
+    return read_dicom_slice(header, str(path))
 
 
 def _from_unsigned(values: NDArray[np.uint16], path: Path) -> NDArray[np.int32]:

@@ -16,9 +16,7 @@ from lungct.ct.frame import (
     likely_unit,
     tissue_counts,
     to_lps,
-    voxels_to_mm,
 )
-from lungct.ct.geometry import half_extents_index
 from lungct.registry import CSV_FRAMES
 from lungct.types import FloatArray, Grid
 
@@ -41,19 +39,6 @@ def test_what_each_frame_means() -> None:
     np.testing.assert_allclose(to_lps(np.array([2.0, 3.0, 4.0]), "voxel", CENTERED), [-142.5, -139.5, -41.0])
     with pytest.raises(ValueError, match="without a grid"):
         to_lps(np.zeros(3), "voxel", None)
-
-
-@settings(max_examples=30, deadline=None)
-@given(size=st.tuples(*[st.floats(1, 40)] * 3))
-def test_extents_in_voxels_along_straight_axes(size: tuple[float, float, float]) -> None:
-    flipped = Grid((9, 9, 9), (3.0, 2.0, 1.5), (0.0, 0.0, 0.0), (0.0, 0.0, -1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
-    size_mm = voxels_to_mm(size, flipped)
-    np.testing.assert_allclose(size_mm, (size[2] * 3.0, size[0] * 1.5, size[1] * 2.0))
-    np.testing.assert_allclose(2 * half_extents_index(size_mm, flipped), size)
-
-
-def test_a_ball_stays_a_ball_on_oblique_axes() -> None:
-    np.testing.assert_allclose(voxels_to_mm((10 / 0.8, 10 / 0.7, 10 / 2.5), OBLIQUE), (10, 10, 10))
 
 
 def test_inside_reaches_to_the_voxels_edges() -> None:

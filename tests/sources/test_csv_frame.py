@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lungct.errors import InputError, UsageError
-from lungct.io.boxes_csv import read_nodules
+from lungct.io.manifest import read_manifest
 from lungct.preprocessing.preprocess import PreprocessOptions, preprocess
 from lungct.preprocessing.scans import VolumeOptions
 from lungct.sources.source import SourceOptions, read_source
@@ -122,20 +122,34 @@ def test_sizes_in_cm_or_voxels_are_warned_of(tmp_path: Path, caplog: pytest.LogC
         assert "--csv-frame voxel if the coordinates are voxels too" in caplog.text
 
 
-@pytest.mark.parametrize(("said", "hint"), [("lps", "with --csv-frame ras it would be 0"), ("ras", "")])
+@pytest.mark.parametrize(("written", "said"), [("ras", "lps"), ("ras", "ras"), ("lps", "ras"), ("lps", "lps")])
 def test_mirrored_centres_within_the_scan_are_seen_in_the_voxels(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, said: str, hint: str
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, written: str, said: str
 ) -> None:
     """Around a centre at the origin RAS and LPS readings are both inside; only what lies there tells them apart."""
     grid = Grid((26, 60, 60), (2.0, 1.0, 1.0), (-29.5, -29.5, 0.0))
     places = [(-18, -20, 12), (-18, 2, 20), (-20, 18, 30), (16, -4, 12), (3, 18, 24), (20, 10, 36)]
-    spheres = [Sphere((float(x), float(y), float(z)), 6.0) for x, y, z in places]
-    write_volume(tmp_path / "in" / "DLCS_0001.nii.gz", scan_of(grid, spheres))
-    mirrored = [Sphere((-one.center_lps_mm[0], -one.center_lps_mm[1], one.center_lps_mm[2]), 6.0) for one in spheres]
-    write_dlcs_table(tmp_path / "in" / "DLCSD24_Annotations.csv", "DLCS_0001.nii.gz", mirrored)
+    write_volume(tmp_path / "in" / "DLCS_0001.nii.gz", scan_of(grid, [sphere(x, y, z) for x, y, z in places]))
+    sign = -1 if written == "ras" else 1
+    rows = [sphere(sign * x, sign * y, z) for x, y, z in places]
+    write_dlcs_table(tmp_path / "in" / "DLCSD24_Annotations.csv", "DLCS_0001.nii.gz", rows)
     options = PreprocessOptions(volume=VolumeOptions(None), reading=SourceOptions(csv_frame=said))
     with caplog.at_level(logging.WARNING, "lungct"):
         preprocess(tmp_path / "in", tmp_path / "out", options)
-    assert ("6 of 6 nodule centres lie in lung or air, not in tissue; " + hint in caplog.text) == bool(hint)
-    assert bool(caplog.text) == bool(hint)
-    assert len(read_nodules(tmp_path / "out" / "nodules.csv")) == 6
+    words = f"6 of 6 nodule centres lie in lung or air, not in tissue; with --csv-frame {written} it would be 0"
+    assert [one.message for one in caplog.records] == ([] if written == said else [words])
+    qc = read_manifest(tmp_path / "out")[1]["qc"]
+    assert len(qc["nodules_in_air"]) == (0 if written == said else 6)
+    assert qc["nodules_in_tissue"][written] == 6
+
+
+def sphere(x: float, y: float, z: float) -> Sphere:
+    return Sphere((float(x), float(y), float(z)), 6.0)
+
+
+def test_centres_in_air_of_every_frame_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    dlcs24(tmp_path / "in", GRID, [])
+    write_dlcs_table(tmp_path / "in" / "DLCSD24_Annotations.csv", "DLCS_0001.nii.gz", two_spheres(GRID))
+    with caplog.at_level(logging.WARNING, "lungct"):
+        preprocess(tmp_path / "in", tmp_path / "out", PreprocessOptions(volume=VolumeOptions(None)))
+    assert "2 of 2 nodule centres lie in lung or air, not in tissue; are the boxes of other scans" in caplog.text

@@ -43,7 +43,7 @@ def test_every_format_gives_the_same_hu(tmp_path: Path, name: str) -> None:
 
 
 def test_unsigned_dicom_without_rescale_is_hu(tmp_path: Path) -> None:
-    changes = {**stored(np.abs(HU)), "RescaleIntercept": 0}
+    changes = {**stored(np.abs(HU)), "RescaleIntercept": 0, "BitsStored": 16, "HighBit": 15}
     write_slice(tmp_path / "a.dcm", 0.0, **changes)
     assert np.array_equal(load_slice(tmp_path / "a.dcm", WINDOW), np.abs(HU) + 1024)
 
@@ -83,7 +83,7 @@ def test_floats_beyond_int16_and_nan(tmp_path: Path) -> None:
         ("a.npy", np.array([{}], dtype=object), "not readable as NPY"),
         ("a.npy", None, "not readable as NPY"),
         ("a.png", None, "not readable as an image"),
-        ("a.dcm", None, "not readable as DICOM"),
+        ("a.dcm", None, r"no CT slice \(no DICOM\)"),
         ("a.nrrd", None, "not readable"),
         ("a.npz", None, "not an NPZ"),
         ("b.npy", None, "no such file"),
