@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from lungct.types import Grid, Volume
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 ITK_SUFFIXES = (".mhd", ".mha", ".nrrd", ".nhdr")
+NRRD_SUFFIXES = (".nrrd", ".nhdr")
+LONGEST_NRRD_LINE = 1 << 20
+_NRRD_LINE = re.compile(rb"NRRD.*|#.*|[\x20-\x7e]+:[\t\x20-\x7e\x80-\xff]*")
 SUFFIXES = NIFTI_SUFFIXES + ITK_SUFFIXES
 
 
@@ -46,6 +50,7 @@ def read_grid(path: Path) -> Grid:
         return read_nifti_grid(path)
     import SimpleITK
 
+    _check_nrrd_header(path)
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
@@ -95,11 +100,28 @@ def _read_itk(path: Path) -> Volume:
 def _itk_image(path: Path) -> Any:
     import SimpleITK
 
+    _check_nrrd_header(path)
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
     try:
         return SimpleITK.ReadImage(str(path))
     except RuntimeError as problem:
         raise InputError.of(path, f"not readable ({itk_reason(problem)})") from None
+
+
+def _check_nrrd_header(path: Path) -> None:
+    """ITK's NRRD reader dies, and Python with it, of voxels among the header's lines, as where the blank line behind
+    them is lost."""
+    if path.suffix.lower() not in NRRD_SUFFIXES:
+        return
+    try:
+        with open(path, "rb") as stream:
+            while line := stream.readline(LONGEST_NRRD_LINE).rstrip(b"\r\n"):
+                if not _NRRD_LINE.fullmatch(line):
+                    raise InputError.of(path, "broken NRRD header", "expected lines 'field: value' up to a blank line")
+                if line.lower().startswith(b"data file: list"):
+                    return
+    except OSError as problem:
+        raise InputError.of(path, f"not readable ({problem.strerror})") from None
 
 
 def _itk_voxels(image: Any, path: Path) -> NDArray[Any]:

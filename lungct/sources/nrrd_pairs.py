@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from lungct.ct.locate import locate
 from lungct.errors import InputError
 from lungct.io.csv_table import Row, has_columns, read_table
-from lungct.io.volume_file import read_plane
+from lungct.io.volume_file import NRRD_SUFFIXES, read_plane
 from lungct.sources.slice_file import load_slice
 from lungct.sources.source import Contents, SourceOptions
 from lungct.types import SliceImage
@@ -30,7 +30,6 @@ from lungct.types import SliceImage
 logger = logging.getLogger("lungct")
 NAME = "nrrd-pairs"
 LABELS, COLUMNS = "labels.csv", ("case", "malignancy")
-SUFFIXES = (".nrrd", ".nhdr")
 UNKNOWN_SPACING = (1.0, 1.0)
 
 
@@ -90,7 +89,7 @@ def read(path: Path, options: SourceOptions) -> Contents:
 
 def _folders(path: Path) -> dict[Path, dict[str, Path]]:
     found = {
-        folder: {one.stem: one for one in sorted(folder.iterdir()) if one.suffix.lower() in SUFFIXES}
+        folder: {one.stem: one for one in sorted(folder.iterdir()) if one.suffix.lower() in NRRD_SUFFIXES}
         for folder in sorted(path.iterdir())
         if folder.is_dir()
     }
@@ -112,7 +111,7 @@ def _place_of(full: Path, crop: Path) -> _Place:
     (image, spacing), (part, _) = read_plane(full), read_plane(crop)
     found = locate(part, image)
     if len(found) != 1:
-        problem = f"lies in its slice at {len(found)} places, expected one" if len(found) else "is no part of its slice"
+        problem = "lies in its slice more than once" if len(found) else "is no part of its slice"
         raise InputError.of(crop, f"the crop {problem}", "crops must be cut out of the slice and not be resampled")
     top, left = (float(value) for value in found[0])
     box = (left, top, left + part.shape[1], top + part.shape[0])

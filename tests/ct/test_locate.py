@@ -41,4 +41,5 @@ def test_crop_of_one_value_is_found_wherever_that_holds(value: int) -> None:
     image = np.full((40, 50), -1000, np.int16)
     image[20, 20] = 5
     assert len(locate(np.full((30, 40), value), image)) == 0
-    assert len(locate(np.full((10, 20), value), image)) == 31 * 31 - 10 * 20
+    assert len(locate(np.full((10, 20), value), image, most=1000)) == 31 * 31 - 10 * 20
+    assert locate(np.full((10, 20), value), image).tolist() == [[0, 0], [0, 1]]
