@@ -105,17 +105,18 @@ def read_truth(path: Path) -> CocoTruth:
         raise InputError.of(path, "not a COCO ground truth (an object with images, annotations, categories)")
     try:
         truth = _truth_of(document, path.parent)
-    except (KeyError, TypeError, ValueError) as problem:
+        _check(truth, path)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as problem:
         raise InputError.of(path, f"broken COCO record ({type(problem).__name__}: {problem})") from None
-    _check(truth, path)
     return truth
 
 
 def _truth_of(document: dict[str, Any], root: Path) -> CocoTruth:
     images = [
-        CocoImage(row["id"], str(row["file_name"]), int(row["width"]), int(row["height"]), row.get("lungct", {}))
+        CocoImage(row["id"], str(row["file_name"]), int(row["width"]), int(row["height"]), dict(row.get("lungct", {})))
         for row in document["images"]
     ]
+    _ = [image.spacing_mm_xy for image in images]  # complains of a broken one here
     annotations = [
         CocoAnnotation(
             row.get("id", number),
@@ -124,7 +125,7 @@ def _truth_of(document: dict[str, Any], root: Path) -> CocoTruth:
             _xyxy(row["bbox"]),
             int(row.get("iscrowd", 0)),
             None if row.get("area") is None else float(row["area"]),
-            row.get("attributes", {}),
+            dict(row.get("attributes", {})),
         )
         for number, row in enumerate(document.get("annotations", []), 1)
     ]
@@ -265,5 +266,5 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError:
         raise InputError.of(path, "no such file") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
         raise InputError.of(path, f"not readable as JSON ({problem})") from None

@@ -62,7 +62,7 @@ def _slices(table: Path) -> Iterator[tuple[str, str, list[Any], str]]:
     """Series, slice, its boxes, and where in the file that is, said without a UID."""
     try:
         document = json.loads(table.read_text("utf-8-sig"))
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
         raise InputError.of(table, f"not readable as JSON ({problem})") from None
     expected = "expected {SeriesInstanceUID: {SOPInstanceUID: [{x, y, width, height}]}}"
     if not isinstance(document, dict):
