@@ -81,10 +81,15 @@ SELECTIONS: Mapping[str, Entry] = {
 DETECTORS: Mapping[str, Entry] = {
     "faster-rcnn": Entry("two stages, RoI head on proposals", "lungct.models.faster_rcnn", "Ren 2015; torchvision"),
     "retinanet": Entry("one stage, focal loss", "lungct.models.retinanet", "Lin 2017; torchvision"),
+    "fcos": Entry("one stage, no anchors", "lungct.models.fcos", "Tian 2019; torchvision"),
 }
 
 BACKBONES: Mapping[str, Entry] = {
-    "mobilenet-v2": Entry("MobileNetV2 with FPN", "lungct.models.backbone", "Sandler 2018; torchvision"),
+    "mobilenet-v2": Entry("MobileNetV2 with FPN", "lungct.models.mobilenet_v2", "Sandler 2018; torchvision"),
+    "resnet50": Entry("ResNet50 with FPN", "lungct.models.resnet50", "He 2016; torchvision"),
+    "efficientnet-v2-s": Entry(
+        "EfficientNetV2-S with FPN", "lungct.models.efficientnet_v2_s", "Tan & Le 2021; torchvision"
+    ),
 }
 
 PRESETS: Mapping[str, str] = {
@@ -92,9 +97,31 @@ PRESETS: Mapping[str, str] = {
     "tiny": "narrow FPN and head, few proposals: learns in minutes on two CPU cores",
 }
 
-SCHEDULES = ("cosine", "constant")
+CLASS_LOSSES: Mapping[str, str] = {
+    "auto": "the detector's own: focal, but cross-entropy for Faster R-CNN",
+    "focal": "cross-entropy that plays down what is already right (Lin 2017)",
+    "cross-entropy": "cross-entropy",
+}
+BOX_LOSSES: Mapping[str, str] = {
+    "auto": "the detector's own: smooth_l1 for Faster R-CNN, l1 for RetinaNet, giou for FCOS",
+    "l1": "distance of the box codes",
+    "smooth_l1": "distance of the box codes, squared where it is small (Girshick 2015)",
+    "giou": "generalised IoU of the decoded boxes (Rezatofighi 2019)",
+    "diou": "IoU and distance of the centres (Zheng 2020)",
+    "ciou": "IoU, distance of the centres and aspect (Zheng 2020)",
+}
+
+OPTIMIZERS = ("adamw", "adam", "sgd")
+SCHEDULES = ("cosine", "warm-restarts", "plateau", "step", "constant")
 AMP = ("auto", "off", "bf16", "fp16")
-NORMS = ("batch", "group")
+NORMS = ("auto", "batch", "group", "frozen", "folded")
+"""``auto``: folded with pretrained weights, else batch. Frozen and folded norms keep the statistics of the weights."""
+
+STEMS = ("mean", "repeat")
+"""How the filters of a pretrained stem become those of a stack of another depth."""
+
+STRIDES = (4, 8, 16, 32)
+"""Where a pyramid can have levels; stride 4 (P2) sees the smallest nodules."""
 
 METHODS: Mapping[str, Entry] = {
     "eigencam": Entry(

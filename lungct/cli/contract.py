@@ -25,7 +25,7 @@ from lungct.errors import EnvironmentError_, InputError, LungctError, UsageError
 BUG = 1
 USAGE = 2
 INTERRUPTED = 130
-_MACHINE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENOMEM)
+_MACHINE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENOMEM)
 
 
 def _load_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -115,7 +115,7 @@ def _refuse_output_over_input(paths: list[Path | None]) -> None:
     Raises:
         UsageError: the output is an input or holds one.
     """
-    known = [path.resolve() for path in paths if path is not None]
+    known = [Path(os.path.realpath(path)) for path in paths if path is not None]
     for one in known[:-1]:
         if known[-1] == one or known[-1] in one.parents:
             raise UsageError(f"the output {known[-1]} holds the input {one}", "name another output")

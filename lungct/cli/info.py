@@ -42,6 +42,7 @@ def run() -> Result:
             name: {key: entry if isinstance(entry, str) else entry.summary for key, entry in table.items()}
             for name, table in _choices().items()
         },
+        "models": _models(),
     }
     return Result(data=facts, text=_as_text(facts))
 
@@ -53,11 +54,21 @@ def _choices() -> dict[str, dict[str, registry.Entry | str]]:
         "selections": dict(registry.SELECTIONS),
         "detectors": dict(registry.DETECTORS),
         "backbones": dict(registry.BACKBONES),
+        "class losses": dict(registry.CLASS_LOSSES),
+        "box losses": dict(registry.BOX_LOSSES),
         "presets": dict(registry.PRESETS),
         "HU windows": dict(windows),
         "methods": dict(registry.METHODS),
         "rules": dict(registry.RULES),
     }
+
+
+def _models() -> dict[str, dict[str, Any]]:
+    from dataclasses import asdict
+
+    from lungct.training.summary import all_model_facts
+
+    return {f"{one.detector} on {one.backbone}": {**asdict(one), "summary": str(one)} for one in all_model_facts()}
 
 
 def _versions() -> dict[str, str]:
@@ -90,8 +101,10 @@ def _devices() -> dict[str, str]:
 
 
 def _as_text(facts: dict[str, Any]) -> str:
+    models = {name: one["summary"] for name, one in facts["models"].items()}
+    plain = {title: table for title, table in facts.items() if title not in ("choices", "models")}
     lines: list[str] = []
-    for title, table in (*((k, v) for k, v in facts.items() if k != "choices"), *facts["choices"].items()):
+    for title, table in {**plain, **facts["choices"], "models, by default options": models}.items():
         lines.append(f"{title}:")
         width = max(len(str(key)) for key in table)
         lines += [f"  {key:<{width}}  {value}" for key, value in table.items()]

@@ -33,14 +33,35 @@ Weights = Annotated[
     str | None,
     typer.Option(
         "--weights",
-        metavar="none|imagenet|FILE",
-        help="Backbone weights to start from; FILE is .npz or .safetensors with torchvision's names.",
+        metavar="none|imagenet|coco|PATH",
+        help="Weights to start from; PATH is a run folder, or .npz, .safetensors, .pt, .pth with torchvision's names.",
+        rich_help_panel=MODEL,
+    ),
+]
+Stem = Annotated[
+    str | None,
+    options.choice(
+        "--stem",
+        registry.STEMS,
+        "First filters for a stack of another depth than the weights'.",
         rich_help_panel=MODEL,
     ),
 ]
 Norm = Annotated[
     str | None,
-    options.choice("--norm", registry.NORMS, "Norm layers of a backbone from scratch.", rich_help_panel=MODEL),
+    options.choice("--norm", registry.NORMS, "Norm layers of the backbone.", rich_help_panel=MODEL),
+]
+TrainableStages = Annotated[
+    int | None,
+    typer.Option(
+        "--trainable-stages", help="Stages of a pretrained backbone that learn, deepest first.", rich_help_panel=MODEL
+    ),
+]
+Strides = Annotated[
+    str | None,
+    typer.Option(
+        "--strides", metavar="LIST", help="Strides of the pyramid's levels, of 4,8,16,32.", rich_help_panel=MODEL
+    ),
 ]
 Anchors = Annotated[
     str | None,
@@ -58,11 +79,63 @@ HuWindow = Annotated[
     str | None,
     options.choice("--hu-window", tuple(registry.HU_WINDOWS), "HU range shown to it.", rich_help_panel=MODEL),
 ]
+ClassLoss = Annotated[
+    str | None,
+    options.choice("--class-loss", tuple(registry.CLASS_LOSSES), "Loss of the classes.", rich_help_panel=LEARNING),
+]
+FocalAlpha = Annotated[
+    float | None,
+    typer.Option("--focal-alpha", help="Weight of the foreground in the focal loss.", rich_help_panel=LEARNING),
+]
+FocalGamma = Annotated[
+    float | None,
+    typer.Option("--focal-gamma", help="How much it plays down what is right.", rich_help_panel=LEARNING),
+]
+BoxLoss = Annotated[
+    str | None,
+    options.choice("--box-loss", tuple(registry.BOX_LOSSES), "Loss of the boxes.", rich_help_panel=LEARNING),
+]
 Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the slices.", rich_help_panel=LEARNING)]
 Batch = Annotated[int | None, typer.Option("--batch", help="Slices per step.", rich_help_panel=LEARNING)]
 Rate = Annotated[float | None, typer.Option("--lr", help="Highest learning rate.", rich_help_panel=LEARNING)]
 WeightDecay = Annotated[
-    float | None, typer.Option("--weight-decay", help="Of AdamW, on weights alone.", rich_help_panel=LEARNING)
+    float | None, typer.Option("--weight-decay", help="On weights alone, not on norms.", rich_help_panel=LEARNING)
+]
+Accumulate = Annotated[
+    int | None, typer.Option("--accumulate", min=1, help="Batches that make one step.", rich_help_panel=LEARNING)
+]
+Optimizer = Annotated[
+    str | None, options.choice("--optimizer", registry.OPTIMIZERS, "Optimiser.", rich_help_panel=LEARNING)
+]
+ClipNorm = Annotated[
+    float | None,
+    typer.Option("--clip-norm", help="Largest norm of the gradients; 0: any.", rich_help_panel=LEARNING),
+]
+Ema = Annotated[
+    float | None,
+    typer.Option(
+        "--ema", help="Decay of a moving average of the weights, which is then kept; 0: none.", rich_help_panel=LEARNING
+    ),
+]
+LrCut = Annotated[
+    float | None,
+    typer.Option("--lr-cut", help="Factor of the rate at a milestone or plateau.", rich_help_panel=LEARNING),
+]
+Milestones = Annotated[
+    str | None,
+    typer.Option(
+        "--milestones", metavar="SHARES", help="Of the steps, where 'step' cuts the rate.", rich_help_panel=LEARNING
+    ),
+]
+Cycles = Annotated[
+    int | None,
+    typer.Option("--cycles", help="Of warm restarts, each twice the one before.", rich_help_panel=LEARNING),
+]
+LrPatience = Annotated[
+    int | None,
+    typer.Option(
+        "--lr-patience", min=1, help="Validations without a better one until 'plateau' cuts.", rich_help_panel=LEARNING
+    ),
 ]
 Warmup = Annotated[
     float | None,
@@ -103,6 +176,18 @@ ChannelsLast = Annotated[
         "--channels-last/--channels-first", help="Memory order of activations.", rich_help_panel=options.EXECUTION
     ),
 ]
+Compile = Annotated[
+    bool | None,
+    typer.Option("--compile/--no-compile", help="Compile the backbone first.", rich_help_panel=options.EXECUTION),
+]
+FindLr = Annotated[
+    bool,
+    typer.Option(
+        "--find-lr",
+        help="Try growing rates, name the fastest learner's, write nothing.",
+        rich_help_panel=LEARNING,
+    ),
+]
 
 
 def run(
@@ -112,22 +197,39 @@ def run(
     detector: Detector = None,
     backbone: Backbone = None,
     weights: Weights = None,
+    stem: Stem = None,
     norm: Norm = None,
+    trainable_stages: TrainableStages = None,
+    strides: Strides = None,
     anchors: Anchors = None,
     magnify: Magnify = None,
     hu_window: HuWindow = None,
+    class_loss: ClassLoss = None,
+    focal_alpha: FocalAlpha = None,
+    focal_gamma: FocalGamma = None,
+    box_loss: BoxLoss = None,
     epochs: Epochs = None,
     batch: Batch = None,
+    accumulate: Accumulate = None,
+    optimizer: Optimizer = None,
     lr: Rate = None,
+    find_lr: FindLr = False,
     weight_decay: WeightDecay = None,
     warmup: Warmup = None,
     schedule: Schedule = None,
+    lr_cut: LrCut = None,
+    milestones: Milestones = None,
+    cycles: Cycles = None,
+    lr_patience: LrPatience = None,
+    clip_norm: ClipNorm = None,
+    ema: Ema = None,
     crop: Crop = None,
     augment: Augment = None,
     validate_every: ValidateEvery = None,
     patience: Patience = None,
     amp: Amp = None,
     channels_last: ChannelsLast = None,
+    compile: Compile = None,  # noqa: A002 - the flag's name
     seed: options.Seed = 0,
     device: options.Device = "auto",
     threads: options.Threads = 0,
@@ -138,9 +240,10 @@ def run(
 ) -> Result:
     """Train."""
     given = {**locals(), "crop_px": crop}  # taken while nothing but the parameters is local
-    from lungct.training.options import TrainOptions, preset_options
+    from lungct.training.find_lr import find_lr as test_rates
+    from lungct.training.options import Execution, TrainOptions, preset_options
     from lungct.training.plan import plan
-    from lungct.training.train import Execution, train
+    from lungct.training.train import train
 
     names = {one.name for one in dataclasses.fields(TrainOptions)} - {"preset"}
     wanted = preset_options(preset, {name: value for name, value in given.items() if name in names})
@@ -148,6 +251,11 @@ def run(
         planned = plan(slices, wanted)
         return Result(data=planned, tables=[Table(("what", "value"), list(planned.items()), "Would train")])
     execution = Execution(device=device, threads=threads, workers=workers)
+    if find_lr:
+        with streams.progress() as progress:
+            facts = test_rates(slices, wanted, execution=execution, progress=progress).facts()
+        rates = [(name, f"{value:g}") for name, value in facts.items()]
+        return Result(data=facts, tables=[Table(("what", "value"), rates, "Rate range test")])
     with streams.progress() as progress:
         summary = train(slices, out, wanted, execution=execution, overwrite=overwrite, resume=resume, progress=progress)
     rows = list(summary.facts().items())

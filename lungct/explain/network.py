@@ -14,6 +14,7 @@ from torchvision.ops import boxes as box_ops
 
 from lungct.errors import InputError
 from lungct.explain.geometry import Geometry
+from lungct.models.dense import dense_answers
 from lungct.models.detector import LoadedModel
 from lungct.models.device import amp_dtype, autocast
 from lungct.types import Detections, IntArray
@@ -40,7 +41,7 @@ class Network:
 
     @property
     def detector(self) -> Any:
-        """torchvision's FasterRCNN or RetinaNet; their parts have no types of their own."""
+        """torchvision's FasterRCNN, RetinaNet or FCOS; their parts have no types of their own."""
         return self.model.detector
 
     @property
@@ -104,17 +105,17 @@ class Network:
     def anchors_of(
         self, features: Mapping[str, Tensor], boxes: Tensor, classes: Tensor, images: ImageList
     ) -> tuple[IntArray, IntArray]:
-        """(D,) level and (D,) place in it of the anchor that each box was decoded from (RetinaNet).
+        """(D,) level and (D,) place in it of the anchor that each box was decoded from (one-stage detectors).
 
         Every anchor is decoded again; the kept one is that whose box is nearest, and among equal boxes the best scored.
         """
         maps = list(features.values())
-        output = self.detector.head(maps)
         anchors = self.detector.anchor_generator(images, maps)[0]
-        decoded = self.detector.box_coder.decode_single(output["bbox_regression"][0], anchors)
-        decoded = box_ops.clip_boxes_to_image(decoded, images.image_sizes[0])
-        scores = output["cls_logits"][0].sigmoid()
-        places = [_nearest(decoded, scores[:, label], box) for box, label in zip(boxes, classes.tolist(), strict=True)]
+        decoded, scores = dense_answers(self.detector, maps, anchors)
+        decoded = box_ops.clip_boxes_to_image(decoded[0], images.image_sizes[0])
+        places = [
+            _nearest(decoded, scores[0, :, label], box) for box, label in zip(boxes, classes.tolist(), strict=True)
+        ]
         return _split_by_level(places, [one.shape[-2] * one.shape[-1] for one in maps], len(anchors))
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from lungct.explain.network import Network
+from lungct.models.dense import dense_scores
 from lungct.models.detector import score_threshold
 from lungct.types import IntArray
 
@@ -67,7 +68,7 @@ class RoiScorer:
 
 @dataclass(frozen=True, eq=False)
 class AnchorScorer:
-    """RetinaNet: the class probability of the anchor that the detection was decoded from.
+    """RetinaNet and FCOS: the score of the anchor or place that the detection was decoded from.
 
     Attributes:
         levels, places: (D,) level of the anchor and its place in it.
@@ -80,14 +81,13 @@ class AnchorScorer:
     classes: Tensor
 
     def __call__(self, batch: Tensor) -> Scores:
-        head = self.network.detector.head.classification_head
         score = torch.empty(len(batch), len(self.levels), device=batch.device)
         with torch.inference_mode(), self.network.autocast():
             maps = list(self.network.pyramid(self.network.prepare(batch)).values())
             for level in np.unique(self.levels):
                 mine = np.flatnonzero(self.levels == level)
-                logits = head([maps[level]])
-                score[:, mine] = logits[:, self.places[mine], self.classes[mine]].float().sigmoid()
+                found = dense_scores(self.network.detector, [maps[level]])
+                score[:, mine] = found[:, self.places[mine], self.classes[mine]]
         return Scores(score, torch.zeros_like(score, dtype=torch.bool))
 
 

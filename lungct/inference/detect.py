@@ -100,7 +100,7 @@ def detect_arrays(
                 inputs = [to_input(images[index], model.card, name=names[index]) for index in chosen]
                 for index, output in zip(chosen, _forward(model, inputs, amp), strict=True):
                     image_id = ids[index] if ids is not None else index
-                    found[index] = _to_stored(output, model, image_id, images[index].shape[1:])
+                    found[index] = to_stored(output, model, image_id, images[index].shape[1:])
     return [one for one in found if one is not None]
 
 
@@ -111,15 +111,18 @@ def _forward(model: LoadedModel, inputs: list[Tensor], amp: str) -> list[dict[st
     return outputs
 
 
-def _to_stored(
+def to_stored(
     output: dict[str, Tensor], model: LoadedModel, image_id: int | str, shape_yx: tuple[int, ...]
 ) -> Detections:
+    """Network output (boxes in network pixels) -> detections inside the stored slice of ``shape_yx``, best first."""
     boxes: NDArray[Any] = output["boxes"].float().cpu().numpy() / np.float32(model.card.magnify)
     boxes[:, 0::2] = boxes[:, 0::2].clip(0, shape_yx[1])
     boxes[:, 1::2] = boxes[:, 1::2].clip(0, shape_yx[0])
     scores = output["scores"].float().cpu().numpy()
     labels_k = output["labels"].cpu().numpy()
-    boxes, scores, labels_k = (one[labels_k > 0] for one in (boxes, scores, labels_k))  # RetinaNet may answer 0
+    # RetinaNet may answer label 0, and boxes of no area where an anchor lies in the padding.
+    kept = (labels_k > 0) & (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    boxes, scores, labels_k = (one[kept] for one in (boxes, scores, labels_k))
     categories = np.asarray(model.card.category_ids, dtype=np.int64)
     labels = categories[labels_k - 1]
     order = np.argsort(-scores, kind="stable")

@@ -41,8 +41,10 @@ def atomic_file(path: Path, *, overwrite: bool = True, durable: bool = True) -> 
             if durable:
                 os.fsync(stream.fileno())
             os.replace(temporary, path)
-        except BaseException:
+        except BaseException as problem:
             temporary.unlink(missing_ok=True)
+            if isinstance(problem, OSError) and problem.filename is None:
+                problem.filename = str(path)  # a full disk does not say where
             raise
 
 

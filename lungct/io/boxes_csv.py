@@ -72,16 +72,22 @@ def read_nodules(path: Path, *, source: str = "") -> list[Nodule]:
 
 
 def _nodule_of(row: Row, source: str) -> Nodule:
+    for name in ("patient-id", "nodule_id"):
+        if not row.text(name):
+            raise row.broken(f"no {name}")
     x, y, z, w, h, d = (row.number(name, "a finite number in mm") for name in DLCS_COLUMNS[3:9])
     if min(w, h, d) <= 0:
         raise row.broken(f"w, h, d are {w}, {h}, {d}, expected positive extents in mm")
+    malignant = row.number("Malignant_lbl", "0, 1 or nothing") if row.text("Malignant_lbl") else None
+    if malignant not in (0, 1, None):
+        raise row.broken(f"Malignant_lbl is {row.text('Malignant_lbl')!r}, expected 0, 1 or nothing")
     return Nodule(
         nodule_id=row.text("nodule_id"),
         patient_id=row.text("patient-id"),
         case_id=volume_stem(Path(row.text("ct_nifti_file"))),
         center_lps_mm=(x, y, z),
         size_mm=(w, h, d),
-        malignant=int(row.number("Malignant_lbl")) if row.text("Malignant_lbl") else None,
+        malignant=None if malignant is None else int(malignant),
         malignancy=row.number("malignancy") if row.text("malignancy") else None,
         label=row.text("label") or "nodule",
         split=row.text("benchmark_split"),

@@ -105,32 +105,53 @@ def read_truth(path: Path) -> CocoTruth:
         raise InputError.of(path, "not a COCO ground truth (an object with images, annotations, categories)")
     try:
         truth = _truth_of(document, path.parent)
-        _check(truth, path)
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as problem:
+    except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as problem:
         raise InputError.of(path, f"broken COCO record ({type(problem).__name__}: {problem})") from None
+    _check(truth, path)
     return truth
 
 
 def _truth_of(document: dict[str, Any], root: Path) -> CocoTruth:
     images = [
-        CocoImage(row["id"], str(row["file_name"]), int(row["width"]), int(row["height"]), dict(row.get("lungct", {})))
+        CocoImage(
+            _id(row["id"]), str(row["file_name"]), _extent(row, "width"), _extent(row, "height"), _facts(row, "lungct")
+        )
         for row in document["images"]
     ]
     _ = [image.spacing_mm_xy for image in images]  # complains of a broken one here
     annotations = [
         CocoAnnotation(
-            row.get("id", number),
-            row["image_id"],
+            _id(row.get("id", number)),
+            _id(row["image_id"]),
             int(row["category_id"]),
             _xyxy(row["bbox"]),
             int(row.get("iscrowd", 0)),
             None if row.get("area") is None else float(row["area"]),
-            dict(row.get("attributes", {})),
+            _facts(row, "attributes"),
         )
         for number, row in enumerate(document.get("annotations", []), 1)
     ]
     categories = {int(row["id"]): str(row["name"]) for row in document.get("categories", [])}
-    return CocoTruth(categories, images, annotations, root, document.get("info", {}))
+    return CocoTruth(categories, images, annotations, root, _facts(document, "info"))
+
+
+def _id(value: Any) -> int | str:
+    if not isinstance(value, (int, str)):
+        raise ValueError(f"id {value!r} is neither a whole number nor a string")
+    return value
+
+
+def _extent(row: dict[str, Any], name: str) -> int:
+    if int(row[name]) < 1:
+        raise ValueError(f"{name} {row[name]} is not positive")
+    return int(row[name])
+
+
+def _facts(row: dict[str, Any], name: str) -> dict[str, Any]:
+    found = row.get(name) or {}
+    if not isinstance(found, dict):
+        raise ValueError(f"{name} is not an object")
+    return found
 
 
 def _xyxy(bbox: Sequence[float]) -> tuple[float, float, float, float]:
@@ -201,7 +222,7 @@ def read_detections(path: Path, truth: CocoTruth, dtype: type[np.floating[Any]] 
             image_id, label, score = row["image_id"], int(row["category_id"]), float(row["score"])
             box = _xyxy(row["bbox"])
             image = known.get(image_id)
-        except (KeyError, TypeError, ValueError) as problem:
+        except (KeyError, TypeError, ValueError, OverflowError) as problem:
             raise InputError.of(path, f"record {number} is broken ({type(problem).__name__}: {problem})") from None
         if image is None:
             problem_text = f"record {number} is of image {image_id!r}, which the truth does not hold"
@@ -266,5 +287,5 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError:
         raise InputError.of(path, "no such file") from None
-    except (OSError, ValueError, RecursionError) as problem:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as problem:
         raise InputError.of(path, f"not readable as JSON ({problem})") from None

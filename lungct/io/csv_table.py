@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lungct.errors import InputError
 
@@ -20,7 +21,7 @@ class Row:
 
     path: Path
     line: int
-    cells: Mapping[str, str | None]
+    cells: Mapping[str | None, Any]
 
     def text(self, column: str) -> str:
         """The cell without white space around it; empty where the line is too short or has no such column."""
@@ -64,7 +65,8 @@ def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
     """Every line below the header of a comma-separated file that has at least ``columns``; a BOM does no harm.
 
     Raises:
-        InputError: missing, no text, another separator, a missing column.
+        InputError: missing, no text, another separator, a column that is missing or there twice, a line with more cells
+            than there are columns.
     """
     try:
         text = path.read_text("utf-8-sig")
@@ -74,14 +76,21 @@ def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
         raise InputError.of(path, f"not readable as CSV ({problem})") from None
     reader = csv.DictReader(io.StringIO(text))
     try:
-        _check_header(path, reader.fieldnames or (), columns)
-        return [Row(path, reader.line_num, row) for row in reader]
+        _check_header(path, list(reader.fieldnames or ()), columns)
+        rows = [Row(path, reader.line_num, row) for row in reader]
     except csv.Error as problem:
         raise InputError.of(path, f"not readable as CSV ({problem})") from None
+    for row in rows:
+        if None in row.cells:
+            raise row.broken("more cells than the header has columns")
+    return rows
 
 
-def _check_header(path: Path, found: Sequence[str], columns: Sequence[str]) -> None:
+def _check_header(path: Path, found: list[str], columns: Sequence[str]) -> None:
     missing = [name for name in columns if name not in found]
+    twice = [name for name in columns if found.count(name) > 1]
+    if twice:
+        raise InputError.of(path, f"two columns {twice[0]}", "keep one of them")
     if not missing:
         return
     other = next((name for mark, name in _OTHER_SEPARATORS.items() if mark in (found or [""])[0]), "")

@@ -7,7 +7,6 @@ never copied as a whole on their way.
 
 from __future__ import annotations
 
-import io
 import logging
 import zlib
 from pathlib import Path
@@ -20,9 +19,11 @@ from numpy.typing import NDArray
 
 from lungct.errors import InputError
 from lungct.io import atomic
+from lungct.io.place import check_place
 from lungct.types import FloatArray, Grid, Volume
 
 logger = logging.getLogger("lungct")
+nibabel.imageglobals.logger.setLevel(logging.CRITICAL)  # it prints what it mends; what matters is refused here
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 COMPRESSION = 1
 SHEAR_TOLERANCE = 1e-3
@@ -31,6 +32,7 @@ _UNREADABLE: tuple[Any, ...] = (
     OSError,
     EOFError,
     ValueError,
+    OverflowError,
     zlib.error,
     isal_zlib.error,
     nibabel.filebasedimages.ImageFileError,
@@ -90,11 +92,12 @@ def read_nifti(path: Path) -> Volume:
             data = igzip.decompress(data)
         header = _header(data)
         voxels = _voxels(data, header, path)
+        grid = _grid(header, voxels.shape, path)
     except FileNotFoundError:
         raise InputError.of(path, "no such file") from None
     except _UNREADABLE as problem:
         raise InputError.of(path, f"not readable as NIfTI ({' '.join(str(problem).split())[:120]})") from None
-    return Volume(voxels.transpose(2, 1, 0), _grid(header, voxels.shape, path))
+    return Volume(voxels.transpose(2, 1, 0), grid)
 
 
 def read_nifti_grid(path: Path) -> Grid:
@@ -117,9 +120,18 @@ def read_nifti_grid(path: Path) -> Grid:
 
 
 def _header(data: bytes) -> Any:
-    two = int.from_bytes(data[:4], "little") == 540 or int.from_bytes(data[:4], "big") == 540
-    kind = nibabel.Nifti2Header if two else nibabel.Nifti1Header
-    return kind.from_fileobj(io.BytesIO(data[: 1024 if two else 512]), check=True)
+    sizes = {int.from_bytes(data[:4], order) for order in ("little", "big")}
+    if not sizes & {348, 540}:
+        raise ValueError("it does not begin with the length of a NIfTI header")
+    two = 540 in sizes
+    kind: Any = nibabel.Nifti2Header if two else nibabel.Nifti1Header
+    head = data[: kind.sizeof_hdr]
+    stated = kind(head, check=False)
+    if not stated["magic"].item().startswith((b"n+1", b"n+2")):
+        raise ValueError("no NIfTI magic, or a header without its voxels")
+    if stated["sform_code"] == 0 and (stated["pixdim"][1:4] == 0).any():
+        raise ValueError("a spacing of zero")  # which the check below would turn into 1
+    return kind(head, check=True)
 
 
 def _voxels(data: bytes, header: Any, path: Path) -> NDArray[Any]:
@@ -155,11 +167,10 @@ def _grid(header: Any, shape: tuple[int, ...], path: Path) -> Grid:
     # The nearest rotation takes away the shear of rounding, which ITK would refuse further on.
     left, _, right = np.linalg.svd(direction)
     direction = left @ right
-    scale = {"meter": 1000.0, "micron": 0.001}.get(header.get_xyzt_units()[0], 1.0)
     return Grid(
         (shape[2], shape[1], shape[0]),
-        tuple((spacing[::-1] * scale).tolist()),
-        tuple((affine[:3, 3] * scale).tolist()),
+        tuple(spacing[::-1].tolist()),
+        tuple(affine[:3, 3].tolist()),
         tuple(direction.ravel().tolist()),
     )
 
@@ -174,8 +185,7 @@ def _affine_ras(header: Any, shape: tuple[int, ...], path: Path) -> FloatArray:
         raise InputError.of(path, "neither qform nor sform is set, so its place in the world is unknown")
     name, affine = forms[0]
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or (spacing <= 1e-6).any():
-        raise InputError.of(path, f"{name} with a zero or non-finite spacing")
+    check_place(spacing, affine[:3, 3], path)
     if not _sheared(affine):
         return affine
     if len(forms) == 2 and _apart(affine, forms[1][1], shape) <= 0.5 * spacing.min():
@@ -185,10 +195,16 @@ def _affine_ras(header: Any, shape: tuple[int, ...], path: Path) -> FloatArray:
 
 
 def _form(header: Any, letter: str) -> FloatArray | None:
-    """The (4, 4) RAS affine of one form, None where its code is 0."""
+    """The (4, 4) RAS affine of one form in mm, None where its code is 0."""
     if int(header[f"{letter}form_code"]) == 0:
         return None
-    return np.asarray(header.get_sform() if letter == "s" else header.get_qform(), dtype=np.float64)
+    if letter == "q":
+        stated = [*header["pixdim"][1:4], *(header[f"quatern_{name}"] for name in "bcd")]
+        if not np.isfinite(stated).all():
+            raise ValueError("a spacing or rotation that is not a number")
+    affine = np.array(header.get_sform() if letter == "s" else header.get_qform(), dtype=np.float64)
+    affine[:3] *= {"meter": 1000.0, "micron": 0.001}.get(header.get_xyzt_units()[0], 1.0)
+    return affine
 
 
 def _sheared(affine: FloatArray) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,16 @@ from lungct.types import Heatmaps
 
 SLICE_SCHEMA = "lungct.slice/1"
 HEATMAP_SCHEMA = "lungct.heatmaps/1"
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    RuntimeError,  # an encrypted member, or NotImplementedError: a version or packing that zipfile does not know
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 
 
 def write_slice(path: Path, image_hu: NDArray[np.int16]) -> None:
@@ -109,7 +121,7 @@ def _read(path: Path, required: tuple[str, ...]) -> dict[str, NDArray[Any]]:
             arrays = {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise InputError.of(path, "no such file") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as problem:
+    except _UNREADABLE as problem:
         raise InputError.of(path, f"not readable as NPZ ({problem})") from None
     missing = [name for name in required if name not in arrays]
     if missing:

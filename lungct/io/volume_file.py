@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import re
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lungct.errors import InputError
+from lungct.io.itk_header import check_header
 from lungct.io.nifti import read_nifti, read_nifti_grid
+from lungct.io.place import check_place
 from lungct.types import Grid, Volume
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 ITK_SUFFIXES = (".mhd", ".mha", ".nrrd", ".nhdr")
 NRRD_SUFFIXES = (".nrrd", ".nhdr")
-LONGEST_NRRD_LINE = 1 << 20
-_NRRD_LINE = re.compile(rb"NRRD.*|#.*|[\x20-\x7e]+:[\t\x20-\x7e\x80-\xff]*")
 SUFFIXES = NIFTI_SUFFIXES + ITK_SUFFIXES
 
 
@@ -50,15 +54,10 @@ def read_grid(path: Path) -> Grid:
         return read_nifti_grid(path)
     import SimpleITK
 
-    _check_nrrd_header(path)
-    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as problem:
-        raise InputError.of(path, f"not readable ({itk_reason(problem)})") from None
-    return _read_itk(path).grid if reader.GetDimension() != 3 else itk_grid(reader, path)
+    _by_itk(path, reader.ReadImageInformation)
+    return itk_grid(reader, path) if reader.GetDimension() == 3 else _read_itk(path).grid
 
 
 def read_plane(path: Path) -> tuple[NDArray[Any], tuple[float, float]]:
@@ -72,8 +71,9 @@ def read_plane(path: Path) -> tuple[NDArray[Any], tuple[float, float]]:
     if not path.is_file():
         raise InputError.of(path, "no such file")
     image = _itk_image(path)
-    if image.GetSize()[2:] not in ((), (1,)):
+    if image.GetDimension() < 2 or image.GetSize()[2:] not in ((), (1,)):
         raise InputError.of(path, f"size {image.GetSize()}, expected one slice")
+    check_place(image.GetSpacing(), image.GetOrigin(), path)
     x, y = (float(value) for value in image.GetSpacing()[:2])
     voxels = _itk_voxels(image, path)
     return voxels.reshape(voxels.shape[-2:]), (x, y)
@@ -100,28 +100,10 @@ def _read_itk(path: Path) -> Volume:
 def _itk_image(path: Path) -> Any:
     import SimpleITK
 
-    _check_nrrd_header(path)
-    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        return SimpleITK.ReadImage(str(path))
-    except RuntimeError as problem:
-        raise InputError.of(path, f"not readable ({itk_reason(problem)})") from None
-
-
-def _check_nrrd_header(path: Path) -> None:
-    """ITK's NRRD reader dies, and Python with it, of voxels among the header's lines, as where the blank line behind
-    them is lost."""
-    if path.suffix.lower() not in NRRD_SUFFIXES:
-        return
-    try:
-        with open(path, "rb") as stream:
-            while line := stream.readline(LONGEST_NRRD_LINE).rstrip(b"\r\n"):
-                if not _NRRD_LINE.fullmatch(line):
-                    raise InputError.of(path, "broken NRRD header", "expected lines 'field: value' up to a blank line")
-                if line.lower().startswith(b"data file: list"):
-                    return
-    except OSError as problem:
-        raise InputError.of(path, f"not readable ({problem.strerror})") from None
+    image: Any = _by_itk(path, lambda: SimpleITK.ReadImage(str(path)))
+    if min(image.GetSize()) < 1:
+        raise InputError.of(path, f"no voxel in it, its size is {image.GetSize()}")
+    return image
 
 
 def _itk_voxels(image: Any, path: Path) -> NDArray[Any]:
@@ -133,6 +115,36 @@ def _itk_voxels(image: Any, path: Path) -> NDArray[Any]:
     return voxels
 
 
+def _by_itk(path: Path, read: Callable[[], Any]) -> Any:
+    """What ITK reads of a file whose header has been looked at; ITK's complaint in one line otherwise."""
+    import SimpleITK
+
+    check_header(path)
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+    with _stderr_kept() as said:
+        try:
+            return read()
+        except RuntimeError as problem:
+            said.flush()
+            said.seek(0)
+            reason = said.readline().decode(errors="replace").strip() or itk_reason(problem)
+            raise InputError.of(path, f"not readable ({reason})") from None
+
+
+@contextlib.contextmanager
+def _stderr_kept() -> Iterator[IO[bytes]]:
+    """What ITK's C++ prints past Python while the block runs, in a file instead of before the user's eyes."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield said
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+
+
 def itk_grid(image: object, path: Path) -> Grid:
     """The grid of a 3D SimpleITK image or of a reader that knows its header; its world is LPS mm already.
 
@@ -141,8 +153,7 @@ def itk_grid(image: object, path: Path) -> Grid:
     """
     spacing, origin = image.GetSpacing(), image.GetOrigin()  # type: ignore[attr-defined]
     direction = np.asarray(image.GetDirection()).reshape(3, 3)  # type: ignore[attr-defined]
-    if not np.isfinite([*spacing, *origin]).all() or min(spacing) <= 1e-6:
-        raise InputError.of(path, f"spacing {spacing} or origin {origin} makes no sense")
+    check_place(spacing, origin, path)
     if np.abs(direction.T @ direction - np.eye(3)).max() > 1e-3:
         raise InputError.of(path, "sheared (its axes are not at right angles)", "resample it to a straight grid")
     x, y, z = image.GetSize()  # type: ignore[attr-defined]

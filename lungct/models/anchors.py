@@ -1,6 +1,8 @@
-"""Anchor sizes that fit the boxes of a training split: k-means with 1 - IoU as its distance."""
+"""Anchor sizes that fit the boxes of a training split (k-means with 1 - IoU), and the share of boxes they reach."""
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 
@@ -9,6 +11,7 @@ from lungct.types import FloatArray
 ITERATIONS = 100
 SMALLEST_PX = 4.0
 LEAST_RATIO = 1.2
+REACHED_IOU = 0.5
 
 
 def iou_of_extents(a_wh: FloatArray, b_wh: FloatArray) -> FloatArray:
@@ -53,3 +56,36 @@ def anchor_sizes(extents_wh_px: FloatArray, levels: int, per_level: int = 3) -> 
     for i in range(1, len(sides)):  # boxes of few sizes make equal clusters, and twice one anchor finds nothing more
         sides[i] = max(sides[i], sides[i - 1] * LEAST_RATIO)
     return tuple(tuple(round(float(side), 1) for side in sides[i : i + per_level]) for i in range(levels))
+
+
+def anchor_recall(
+    boxes_xyxy_px: FloatArray,
+    image_wh_px: FloatArray,
+    sizes_px: tuple[tuple[float, ...], ...],
+    strides: tuple[int, ...],
+    aspect_ratios: tuple[float, ...] = (1.0,),
+) -> float:
+    """Share of boxes that some anchor of their image overlaps by IoU .5 or more; the others teach by a poor match.
+
+    Looks at whole slices; random crops and scales move the grid under the boxes, so it is an estimate for those.
+
+    Args:
+        boxes_xyxy_px: (N, 4) in network pixels, N at least 1.
+        image_wh_px: (N, 2) extents of each box's image, network pixels.
+
+    Source: the grid and the rounded half extents of torchvision's AnchorGenerator; of a level's anchors of one size
+    the one whose centre is nearest to the box's overlaps it most.
+    """
+    boxes, images = np.asarray(boxes_xyxy_px, np.float64), np.asarray(image_wh_px, np.float64)
+    centers, extents = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    best = np.zeros(len(boxes))
+    padded = np.ceil(images / strides[-1]) * strides[-1]
+    for stride, sides in zip(strides, sizes_px, strict=True):
+        nearest = np.clip(np.round(centers / stride), 0, np.ceil(padded / stride) - 1) * stride
+        for side, ratio in itertools.product(sides, aspect_ratios):
+            anchor = 2 * np.round(np.array([side / ratio**0.5, side * ratio**0.5]) / 2)
+            low = np.maximum(centers - extents / 2, nearest - anchor / 2)
+            high = np.minimum(centers + extents / 2, nearest + anchor / 2)
+            inner = (high - low).clip(0).prod(1)
+            best = np.maximum(best, inner / (extents.prod(1) + anchor.prod() - inner))
+    return float((best >= REACHED_IOU).mean())

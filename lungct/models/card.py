@@ -19,10 +19,10 @@ class ModelCard:
     Attributes:
         detector, backbone: names of the registry.
         width: channel multiplier of the backbone.
-        norm: ``batch``, ``group``, or ``folded`` (no norm layers, their scale is in the convolutions).
+        norm: ``batch``, ``group``, ``frozen``, or ``folded`` (no norm layers, their scale is in the convolutions).
         fpn_channels: channels of each pyramid level.
         strides: of the levels, finest first.
-        anchor_sizes_px: square anchor sides per level, network pixels.
+        anchor_sizes_px: square anchor sides per level, network pixels; FCOS's units of distance, one a level.
         head_units: width of the box head (Faster R-CNN).
         proposals_train, proposals_test: proposals kept per image (Faster R-CNN).
         sampled_anchors, sampled_proposals: per image in the losses (Faster R-CNN).

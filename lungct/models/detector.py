@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from lungct.models.backbone import mobilenet_v2
+from lungct.models.backbone import build_backbone
 from lungct.models.card import ModelCard
+from lungct.models.losses import Losses
 from lungct.registry import DETECTORS
 
 __all__ = ["LoadedModel", "ModelCard", "build_detector", "score_threshold"]
@@ -35,16 +36,10 @@ class LoadedModel:
         return next(self.detector.parameters()).device
 
 
-def build_detector(card: ModelCard) -> nn.Module:
-    """The untrained detector of a card: torchvision's FasterRCNN or RetinaNet."""
-    backbone = mobilenet_v2(
-        width=card.width,
-        norm=card.norm,
-        in_channels=card.in_channels,
-        fpn_channels=card.fpn_channels,
-        strides=card.strides,
-    )
-    detector: nn.Module = importlib.import_module(DETECTORS[card.detector].module).build(card, backbone)
+def build_detector(card: ModelCard, losses: Losses | None = None) -> nn.Module:
+    """The untrained detector of a card, torchvision's FasterRCNN, RetinaNet or FCOS, which learns by ``losses``."""
+    module = importlib.import_module(DETECTORS[card.detector].module)
+    detector: nn.Module = module.build(card, build_backbone(card), losses or Losses())
     return detector
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import os
+import shutil
 
 import torch
 
@@ -62,6 +65,19 @@ def _cpu_multiplies_bf16() -> bool:
 def autocast(device: torch.device, dtype: torch.dtype | None) -> contextlib.AbstractContextManager[object]:
     """The autocast block for :func:`amp_dtype`."""
     return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+
+
+def check_compiles(device: torch.device) -> None:
+    """Make sure that torch.compile finds what it compiles with: a C++ compiler on a CPU, triton on a GPU.
+
+    Raises:
+        EnvironmentError_: it is not there.
+    """
+    if device.type == "cuda":
+        if importlib.util.find_spec("triton") is None:
+            raise EnvironmentError_("--compile needs triton on a GPU", "pip install triton, or leave out --compile")
+    elif not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++", "cl"))):
+        raise EnvironmentError_("--compile needs a C++ compiler", "install one, or leave out --compile")
 
 
 def use_threads(count: int) -> None:

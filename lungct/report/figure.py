@@ -58,7 +58,8 @@ def _losses(plot: Axes, rows: Sequence[Mapping[str, float]]) -> None:
     plot.set_title("Training loss")
     plot.set_ylim(bottom=0)
     if parts and plot.lines:
-        plot.legend(loc="best", ncols=2 if len(parts) > 2 else 1)
+        plot.set_ylim(0, 1.35 * plot.get_ylim()[1])  # room for the legend above the lines
+        plot.legend(loc="upper right", ncols=3)
 
 
 def _validation(plot: Axes, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 
 from lungct.data.dataset import TrainingSlices, collate
 from lungct.data.sampling import EpochBatches
+from lungct.data.view import ViewOptions
 from lungct.errors import InputError, UsageError
-from lungct.models.device import autocast
+from lungct.io.coco import CocoTruth
+from lungct.models.card import ModelCard
+from lungct.training.learner import Learner
 from lungct.training.options import TrainOptions
-from lungct.training.schedule import rate_at
-from lungct.training.state import Learner
-
-GRADIENT_NORM = 10.0
-"""Gradients are scaled down to this norm; it is met only by steps that would throw a young detector off."""
 
 
 def make_loader(slices: TrainingSlices, batches: EpochBatches, *, workers: int, pin: bool) -> DataLoader[Any]:
@@ -36,15 +33,14 @@ def make_loader(slices: TrainingSlices, batches: EpochBatches, *, workers: int, 
     )
 
 
-def make_optimizer(detector: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:
-    """AdamW; weight decay on weights alone, not on biases and norms."""
-    parameters = [one for one in detector.parameters() if one.requires_grad]
-    groups = [
-        {"params": [one for one in parameters if one.ndim > 1], "weight_decay": options.weight_decay},
-        {"params": [one for one in parameters if one.ndim <= 1], "weight_decay": 0.0},
-    ]
-    fused = {one.device.type for one in parameters} <= {"cpu", "cuda"}  # one pass over memory where there is a kernel
-    return torch.optim.AdamW(groups, lr=options.lr, fused=fused)
+def training_batches(
+    truth: CocoTruth, card: ModelCard, options: TrainOptions, *, workers: int, device: torch.device
+) -> tuple[EpochBatches, DataLoader[Any]]:
+    """The batches of a run; set ``epoch`` of the first before going through the second."""
+    view = ViewOptions(card.hu_window, card.magnify, options.crop_px, options.augment)
+    dataset = TrainingSlices(truth, view, seed=options.seed, in_channels=card.in_channels)
+    batches = EpochBatches(len(dataset), options.batch, options.seed)
+    return batches, make_loader(dataset, batches, workers=workers, pin=device.type == "cuda")
 
 
 def run_epoch(
@@ -53,12 +49,13 @@ def run_epoch(
     options: TrainOptions,
     *,
     epoch: int,
-    amp: torch.dtype | None,
-    on_step: Callable[[int], None],
+    scores: Sequence[float],
+    on_batch: Callable[[int], None],
 ) -> dict[str, float]:
     """Train for one epoch (0, 1, ...); returns step, rate and the mean of each loss.
 
-    Seeds torch from the seed and the epoch, so an epoch needs nothing of the ones before it but weights and moments.
+    Seeds torch from the seed and the epoch, so an epoch needs nothing of the ones before it but the learner's state
+    and ``scores``, the validations so far.
 
     Raises:
         UsageError: the loss is not finite any more.
@@ -66,49 +63,32 @@ def run_epoch(
     """
     torch.manual_seed(options.seed * 1_000_003 + epoch + 1)
     learner.detector.train()
-    device = next(learner.detector.parameters()).device
-    steps = len(loader) * options.epochs
+    rates, together = options.rates, options.accumulate
+    per_epoch = steps_of(len(loader), together)
     sums: dict[str, float] = defaultdict(float)
-    rate = 0.0
+    step, rate = epoch * per_epoch, 0.0
     for number, loaded in enumerate(loader):
         if isinstance(loaded, InputError):
             raise loaded
-        step = epoch * len(loader) + number
-        rate = rate_at(step, steps, lr=options.lr, warmup=options.warmup, schedule=options.schedule)
-        for name, value in _step(learner, loaded, device, amp, rate).items():
+        if number % together == 0:
+            rate = rates.rate(step, per_epoch * options.epochs, scores)
+            learner.begin(rate)
+        share = 1 / min(together, len(loader) - number // together * together)
+        for name, value in learner.look(loaded, share).items():
             if not math.isfinite(value):
                 raise UsageError(
                     f"the loss is not finite at step {step} of epoch {epoch + 1} ({name} = {value})",
                     "lower --lr, or use --amp off",
                 )
             sums[name] += value
-        on_step(step + 1)
+        if (number + 1) % together == 0 or number + 1 == len(loader):
+            learner.finish()
+            step += 1
+        on_batch(epoch * len(loader) + number + 1)
     means = {name: round(value / len(loader), 6) for name, value in sums.items()}
-    return {"epoch": epoch + 1, "step": (epoch + 1) * len(loader), "lr": rate, **means}
+    return {"epoch": epoch + 1, "step": step, "lr": rate, **means}
 
 
-def _step(
-    learner: Learner, loaded: tuple[Any, Any], device: torch.device, amp: torch.dtype | None, rate: float
-) -> dict[str, float]:
-    """One step of the optimiser; the losses before it, ``loss`` being their sum."""
-    images = [one.to(device, non_blocking=True) for one in loaded[0]]
-    targets = [{name: value.to(device, non_blocking=True) for name, value in one.items()} for one in loaded[1]]
-    for group in learner.optimizer.param_groups:
-        group["lr"] = rate
-    learner.optimizer.zero_grad(set_to_none=True)
-    with autocast(device, amp):
-        losses: dict[str, torch.Tensor] = learner.detector(images, targets)
-    total = torch.stack([one.float() for one in losses.values()]).sum()
-    values = {"loss": float(total.detach())}
-    values |= {_loss_name(name): float(one.detach()) for name, one in losses.items()}
-    if math.isfinite(values["loss"]):
-        learner.scaler.scale(total).backward()
-        learner.scaler.unscale_(learner.optimizer)
-        nn.utils.clip_grad_norm_(learner.detector.parameters(), GRADIENT_NORM)
-        learner.scaler.step(learner.optimizer)
-        learner.scaler.update()
-    return values
-
-
-def _loss_name(name: str) -> str:
-    return name if name.startswith("loss_") else f"loss_{name}"
+def steps_of(batches: int, together: int) -> int:
+    """Steps of the optimiser in ``batches`` batches, the last of which may be of fewer than ``together``."""
+    return -(-batches // together)

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lungct.training.loop import steps_of
 from lungct.training.options import TrainOptions
-from lungct.training.setup import chosen_weights, initial_detector, make_card, read_splits
+from lungct.training.setup import chosen_weights, initial_detector, make_card, reached_share, read_splits
 
-OPTIMISER_COPIES = 4
-"""Weights, gradients and two moments."""
+OPTIMISER_COPIES = {"adamw": 4, "adam": 4, "sgd": 3}
+"""Weights, gradients and moments."""
 
 
 def plan(slices: Path, options: TrainOptions) -> dict[str, Any]:
@@ -28,18 +29,20 @@ def plan(slices: Path, options: TrainOptions) -> dict[str, Any]:
     parameters = sum(one.numel() for one in detector.parameters())
     largest = max(max(image.width, image.height) for image in splits.train.images)
     side = options.crop_px or int(largest * options.magnify)
-    per_epoch = -(-len(splits.train.images) // options.batch)
+    per_epoch = steps_of(-(-len(splits.train.images) // options.batch), options.accumulate)
     held = _activation_bytes(detector, (card.in_channels, side, side)) * options.batch
+    copies = OPTIMISER_COPIES[options.optimizer] + bool(options.ema)
     return {
         "detector": card.detector,
         "parameters": parameters,
         "anchors_px": " ".join("/".join(f"{one:g}" for one in level) for level in card.anchor_sizes_px),
+        "anchor_recall": reached_share(splits.train, card),
         "input_px": f"{card.in_channels} x {side} x {side}",
         "training_slices": len(splits.train.images),
         "validation_slices": 0 if splits.val is None else len(splits.val.images),
         "steps": per_epoch * options.epochs,
         "steps_per_epoch": per_epoch,
-        "memory_mib": round((held + OPTIMISER_COPIES * 4 * parameters) / 2**20),
+        "memory_mib": round((held + copies * 4 * parameters) / 2**20),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +14,19 @@ import torch
 from torch import nn
 
 from lungct.data.dataset import first_slice
-from lungct.errors import InputError
+from lungct.errors import InputError, UsageError
 from lungct.io.coco import CocoTruth, read_truth
-from lungct.models.anchors import anchor_sizes
+from lungct.models.anchors import anchor_recall, anchor_sizes
 from lungct.models.card import ModelCard
 from lungct.models.detector import build_detector
-from lungct.models.weights import PretrainedWeights, adapt, load_backbone_weights, read_weights
-from lungct.training.options import TrainOptions, parse_anchors
+from lungct.models.transfer import transfer
+from lungct.models.weights import PretrainedWeights, adapt, read_weights
+from lungct.training.options import TrainOptions, parse_anchors, parse_strides
+from lungct.types import FloatArray
 
-STRIDES = (4, 8, 16)
 FROM_SCRATCH_MEAN = (0.5, 0.5, 0.5)
 FROM_SCRATCH_STD = (0.25, 0.25, 0.25)
+logger = logging.getLogger("lungct")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,24 +65,18 @@ def read_splits(slices: Path) -> Splits:
 def make_card(truth: CocoTruth, options: TrainOptions, weights: PretrainedWeights | None) -> ModelCard:
     """The card of a run: options, and what the training slices say (channels, classes, spacing, box sizes)."""
     channels = len(first_slice(truth))
+    norm = chosen_norm(options, weights)
     mean = weights.input_mean if weights else FROM_SCRATCH_MEAN
     std = weights.input_std if weights else FROM_SCRATCH_STD
-    extents = [
-        (x2 - x1, y2 - y1)
-        for x1, y1, x2, y2 in (one.box_xyxy_px for one in truth.annotations if not one.iscrowd)
-        if x2 > x1 and y2 > y1
-    ]
-    if options.anchors == "auto":
-        anchors = anchor_sizes(np.asarray(extents) * options.magnify, len(STRIDES))
-    else:
-        anchors = parse_anchors(options.anchors, len(STRIDES))
+    strides = parse_strides(options.strides)
+    anchors = _anchors(truth, options, strides)
     return ModelCard(
         detector=options.detector,
         backbone=options.backbone,
         width=options.width,
-        norm="folded" if weights else options.norm,
+        norm=norm,
         fpn_channels=options.fpn_channels,
-        strides=STRIDES,
+        strides=strides,
         anchor_sizes_px=anchors,
         head_units=options.head_units,
         sampled_proposals=options.sampled_proposals,
@@ -94,6 +91,33 @@ def make_card(truth: CocoTruth, options: TrainOptions, weights: PretrainedWeight
     )
 
 
+def _anchors(truth: CocoTruth, options: TrainOptions, strides: tuple[int, ...]) -> tuple[tuple[float, ...], ...]:
+    if options.detector == "fcos":
+        return tuple((float(stride),) for stride in strides)  # the unit of its distances
+    if options.anchors != "auto":
+        return parse_anchors(options.anchors, len(strides))
+    boxes, _ = _boxes(truth)
+    return anchor_sizes((boxes[:, 2:] - boxes[:, :2]) * options.magnify, len(strides))
+
+
+def _boxes(truth: CocoTruth) -> tuple[FloatArray, FloatArray]:
+    """(N, 4) boxes of a split, stored pixels, and (N, 2) extents of their images; crowds and empty boxes left out."""
+    sizes = {image.id: (image.width, image.height) for image in truth.images}
+    kept = [one for one in truth.annotations if not one.iscrowd]
+    boxes = np.asarray([one.box_xyxy_px for one in kept], dtype=np.float64).reshape(-1, 4)
+    images = np.asarray([sizes[one.image_id] for one in kept], dtype=np.float64).reshape(-1, 2)
+    good = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    return boxes[good], images[good]
+
+
+def reached_share(truth: CocoTruth, card: ModelCard) -> float | None:
+    """Share of a split's boxes that the card's anchors overlap by IoU .5; None for a detector without anchors."""
+    if card.detector == "fcos":
+        return None
+    boxes, images = (one * card.magnify for one in _boxes(truth))
+    return round(anchor_recall(boxes, images, card.anchor_sizes_px, card.strides, card.aspect_ratios), 4)
+
+
 def _common(values: Iterable[Any]) -> Any:
     """The one value that all images share to 1 %, as a tuple; None where they do not, or one has none."""
     rows = [None if value is None else tuple(float(one) for one in value) for value in values]
@@ -104,15 +128,45 @@ def _common(values: Iterable[Any]) -> Any:
 
 
 def initial_detector(card: ModelCard, options: TrainOptions, weights: PretrainedWeights | None) -> nn.Module:
-    """The detector of a card, initialised from the seed and from pretrained weights where there are any."""
+    """The detector of a card, initialised from the seed and from pretrained weights where there are any.
+
+    Raises:
+        InputError: weights that do not fit.
+    """
     torch.manual_seed(options.seed)
-    detector = build_detector(card)
+    detector = build_detector(card, options.losses)
     if weights is not None:
-        backbone: Any = detector.backbone
-        load_backbone_weights(backbone.body, weights, card.in_channels, options.weights)
+        told = transfer(detector, card, weights, source=options.weights, stem=options.stem)
+        logger.info("weights of %s: %s", options.record()["weights"], told)
+    backbone: Any = detector.backbone
+    if options.trainable_stages < len(card.strides):
+        backbone.hold_still(options.trainable_stages)
     return detector
 
 
 def chosen_weights(options: TrainOptions) -> PretrainedWeights | None:
     """The weights that the options name, None for ``none``."""
-    return None if options.weights == "none" else read_weights(options.weights)
+    if options.weights == "none":
+        return None
+    return read_weights(options.weights, backbone=options.backbone, detector=options.detector)
+
+
+def chosen_norm(options: TrainOptions, weights: PretrainedWeights | None) -> str:
+    """The norm of a run: ``auto`` is what its weights have, folded for torchvision's, batch from scratch.
+
+    Raises:
+        UsageError: the norm or the width of another run's weights is not this run's.
+    """
+    card = weights.card if weights else None
+    if card is None:
+        if weights is not None and options.width != 1.0:
+            raise UsageError("pretrained weights need the full width", "leave out --weights or take --preset default")
+        return options.norm if options.norm != "auto" else "folded" if weights else "batch"
+    for name, theirs, ours in (
+        ("--backbone", card.backbone, options.backbone),
+        ("width", card.width, options.width),
+        ("--norm", card.norm, card.norm if options.norm == "auto" else options.norm),
+    ):
+        if theirs != ours:
+            raise UsageError(f"the weights' run has {name} {theirs}, this one {ours}", "train with the same, or preset")
+    return card.norm

@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from lungct.errors import InputError, UsageError
 from lungct.io.checkpoint import load_state, save_state
+from lungct.training.learner import Learner
 
 FILE_NAME = "state.pt"
 SCHEMA = "lungct.state/1"
@@ -40,16 +38,10 @@ class Standing:
     waited: int = 0
     stopped: bool = False
 
-
-@dataclass(frozen=True, eq=False)
-class Learner:
-    """The things that a state is made of."""
-
-    detector: nn.Module
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    identity: dict[str, Any]
-    """Options and digest of the slices; a state goes on only where they are the same."""
+    @property
+    def scores(self) -> list[float]:
+        """AP at IoU .5 of each validation so far."""
+        return [row["val_ap50"] for row in self.rows if "val_ap50" in row]
 
 
 def write(folder: Path, learner: Learner, standing: Standing) -> None:
@@ -63,6 +55,7 @@ def write(folder: Path, learner: Learner, standing: Standing) -> None:
             "detector": learner.detector.state_dict(),
             "optimizer": learner.optimizer.state_dict(),
             "scaler": learner.scaler.state_dict(),
+            "average": {} if learner.average is None else learner.average.state_dict(),
         },
     )
 
@@ -84,6 +77,8 @@ def read(folder: Path, learner: Learner) -> Standing:
     learner.detector.load_state_dict(state["detector"])
     learner.optimizer.load_state_dict(state["optimizer"])
     learner.scaler.load_state_dict(state["scaler"])
+    if learner.average is not None:
+        learner.average.load_state_dict(state["average"])
     return Standing(**json.loads(state["standing"]))
 
 

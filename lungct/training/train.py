@@ -10,11 +10,8 @@ from typing import Any
 
 import tomli_w
 import torch
-from torch.utils.data import DataLoader
 
-from lungct.data.dataset import TrainingSlices
-from lungct.data.sampling import EpochBatches
-from lungct.data.view import ViewOptions
+from lungct.errors import UsageError
 from lungct.io import atomic
 from lungct.io.checkpoint import save_tensors
 from lungct.io.manifest import write_manifest
@@ -23,10 +20,11 @@ from lungct.models.device import amp_dtype, pick_device, use_threads
 from lungct.models.load import FILE_NAME as MODEL
 from lungct.report.figure import training_curves
 from lungct.training import state
-from lungct.training.loop import make_loader, make_optimizer, run_epoch
-from lungct.training.options import TrainOptions
-from lungct.training.setup import Splits, chosen_weights, initial_detector, make_card, read_splits
-from lungct.training.state import Learner, Standing
+from lungct.training.learner import Learner, make_learner
+from lungct.training.loop import run_epoch, training_batches
+from lungct.training.options import Execution, TrainOptions
+from lungct.training.setup import Splits, chosen_weights, make_card, reached_share, read_splits
+from lungct.training.state import Standing
 from lungct.training.validate import validation_scores
 from lungct.types import Progress, no_progress
 
@@ -36,29 +34,28 @@ logger = logging.getLogger("lungct")
 
 
 @dataclass(frozen=True)
-class Execution:
-    """How a run is carried out; none of it changes what is learned on a CPU, but for the last bits with ``threads``."""
-
-    device: str = "auto"
-    threads: int = 0
-    workers: int = 0
-
-
-@dataclass(frozen=True)
 class TrainSummary:
-    """The outcome of a run; ``best`` holds the validation scores of the epoch that was kept, if any was validated."""
+    """The outcome of a run.
+
+    Attributes:
+        best: validation scores of the epoch that was kept, if any was validated.
+        anchor_recall: share of the training boxes that an anchor overlaps by IoU .5; None without anchors.
+    """
 
     card: ModelCard
     epochs: int
     best_epoch: int
     best: dict[str, float]
     final: dict[str, float]
+    anchor_recall: float | None = None
 
     def facts(self) -> dict[str, Any]:
         """Flat values for a table or JSON."""
         anchors = " ".join("/".join(f"{one:g}" for one in level) for level in self.card.anchor_sizes_px)
         losses = {name: value for name, value in self.final.items() if name.startswith("loss")}
-        return {"epochs": self.epochs, "best_epoch": self.best_epoch, "anchors_px": anchors, **losses, **self.best}
+        reached = {} if self.anchor_recall is None else {"anchor_recall": self.anchor_recall}
+        counts = {"epochs": self.epochs, "best_epoch": self.best_epoch}
+        return {**counts, "anchors_px": anchors, **reached, **losses, **self.best}
 
 
 def train(
@@ -87,26 +84,20 @@ def train(
     splits = read_splits(slices)
     weights = chosen_weights(options)
     card = make_card(splits.train, options, weights)
-    logger.info("anchors, network pixels per level: %s", card.anchor_sizes_px)
+    reached = reached_share(splits.train, card)
+    logger.info("anchors, network pixels per level: %s; share of boxes reached: %s", card.anchor_sizes_px, reached)
     if splits.val is None:
         logger.warning("%s holds no validation split: the last epoch is kept", slices)
-    detector = initial_detector(card, options, weights).to(device)
-    if options.channels_last:
-        detector = detector.to(memory_format=torch.channels_last)
-    scaled = amp_dtype(options.amp, device) is torch.float16
-    learner = Learner(
-        detector,
-        make_optimizer(detector, options),
-        torch.amp.GradScaler(device.type, enabled=scaled),
-        {**options.record(), "slices": splits.digest},
-    )
+        if options.schedule == "plateau":
+            raise UsageError("--schedule plateau waits for validations, and there is no validation split")
+    learner = make_learner(card, options, weights, device, splits.digest)
     with atomic.staged_folder(run, command="train", overwrite=overwrite, resume=resume) as folder:
         standing = state.read(folder, learner)
         _write_config(folder, options)
         _run_epochs(folder, learner, standing, _Task(card, splits, options, device, execution, progress))
         training_curves(folder / "curves.png", standing.rows)
-        _write_records(folder, card, learner, standing)
-    return _summary(card, standing)
+        _write_records(folder, card, learner, standing, reached)
+    return _summary(card, standing, reached)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +112,9 @@ class _Task:
 
 def _run_epochs(folder: Path, learner: Learner, standing: Standing, task: _Task) -> None:
     options = task.options
-    batches, loader = _loader(task)
+    batches, loader = training_batches(
+        task.splits.train, task.card, options, workers=task.execution.workers, device=task.device
+    )
     total = len(loader) * options.epochs
     for epoch in range(standing.epoch, options.epochs):
         if standing.stopped:
@@ -132,22 +125,13 @@ def _run_epochs(folder: Path, learner: Learner, standing: Standing, task: _Task)
             loader,
             options,
             epoch=epoch,
-            amp=amp_dtype(options.amp, task.device),
-            on_step=lambda step: task.progress("training steps", step, total),
+            scores=standing.scores,
+            on_batch=lambda step: task.progress("training batches", step, total),
         )
         if task.splits.val is not None and _is_due(epoch, options):
             row |= _validate(learner, task)
         _keep(folder, learner, standing, row, task)
         logger.info("epoch %d of %d: %s", epoch + 1, options.epochs, _spoken(row))
-
-
-def _loader(task: _Task) -> tuple[EpochBatches, DataLoader[Any]]:
-    options, card, truth = task.options, task.card, task.splits.train
-    view = ViewOptions(card.hu_window, card.magnify, options.crop_px, options.augment)
-    dataset = TrainingSlices(truth, view, seed=options.seed, in_channels=card.in_channels)
-    batches = EpochBatches(len(dataset), options.batch, options.seed)
-    pin = task.device.type == "cuda"
-    return batches, make_loader(dataset, batches, workers=task.execution.workers, pin=pin)
 
 
 def _is_due(epoch: int, options: TrainOptions) -> bool:
@@ -158,7 +142,7 @@ def _validate(learner: Learner, task: _Task) -> dict[str, float]:
     if task.splits.val is None:
         return {}
     return validation_scores(
-        learner.detector,
+        learner.result,
         task.card,
         task.splits.val,
         batch=task.options.batch,
@@ -173,7 +157,7 @@ def _keep(folder: Path, learner: Learner, standing: Standing, row: dict[str, flo
     standing.rows.append(row)
     kept = _judge(standing, row)
     standing.stopped = 0 < task.options.patience <= standing.waited
-    tensors, card_json = learner.detector.state_dict(), task.card.to_json()
+    tensors, card_json = learner.result.state_dict(), task.card.to_json()
     save_tensors(folder / LAST, tensors, card_json)
     if kept or standing.best_epoch == 0:
         save_tensors(folder / MODEL, tensors, card_json)
@@ -201,7 +185,7 @@ def _write_config(folder: Path, options: TrainOptions) -> None:
     atomic.write_bytes(folder / "config.toml", tomli_w.dumps({"train": options.record()}).encode())
 
 
-def _write_records(folder: Path, card: ModelCard, learner: Learner, standing: Standing) -> None:
+def _write_records(folder: Path, card: ModelCard, learner: Learner, standing: Standing, reached: float | None) -> None:
     record = {
         "schema": "lungct.model/1",
         "path": MODEL,
@@ -209,14 +193,16 @@ def _write_records(folder: Path, card: ModelCard, learner: Learner, standing: St
         "best_epoch": standing.best_epoch or standing.epoch,
         "parameters": sum(one.numel() for one in learner.detector.parameters()),
         "anchor_sizes_px": card.anchor_sizes_px,
+        "anchor_recall": reached,
     }
     write_manifest(folder, "train", learner.identity, [record])
 
 
-def _summary(card: ModelCard, standing: Standing) -> TrainSummary:
+def _summary(card: ModelCard, standing: Standing, reached: float | None) -> TrainSummary:
     kept = next((row for row in standing.rows if row["epoch"] == standing.best_epoch), {})
     best = {name: value for name, value in kept.items() if name.startswith("val_")}
-    return TrainSummary(card, standing.epoch, standing.best_epoch or standing.epoch, best, dict(standing.rows[-1]))
+    epoch = standing.best_epoch or standing.epoch
+    return TrainSummary(card, standing.epoch, epoch, best, dict(standing.rows[-1]), reached)
 
 
 def _spoken(row: dict[str, float]) -> str:

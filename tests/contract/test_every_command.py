@@ -114,7 +114,8 @@ def test_unknown_command_points_to_the_list() -> None:
 def test_info_lists_every_choice() -> None:
     document = json.loads(lungct("info", "--json").stdout)
     assert set(document) == ENVELOPE_KEYS
-    assert {"versions", "devices", "formats", "choices"} == set(document["data"])
+    assert {"versions", "devices", "formats", "choices", "models"} == set(document["data"])
+    assert document["data"]["models"]["fcos on resnet50"]["strides"] == [4, 8, 16]
     assert "eigencam" in document["data"]["choices"]["methods"]
 
 

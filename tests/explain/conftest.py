@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from lungct import registry
 from lungct.explain.base import Subject
 from lungct.explain.network import Network
 from lungct.explain.targets import open_image
@@ -19,19 +20,19 @@ from lungct.io.npz import write_slice
 from lungct.models.detector import LoadedModel, ModelCard, build_detector
 from lungct.types import Detections
 
-DETECTORS = ("faster-rcnn", "retinanet")
+DETECTORS = tuple(registry.DETECTORS)
 
 
-def card_of(detector: str, magnify: float = 1.0) -> ModelCard:
+def card_of(detector: str, magnify: float = 1.0, backbone: str = "mobilenet-v2") -> ModelCard:
     """A detector small enough for a test."""
     return ModelCard(
         detector=detector,
-        backbone="mobilenet-v2",
+        backbone=backbone,
         width=0.35,
         norm="batch",
         fpn_channels=16,
         strides=(4, 8, 16),
-        anchor_sizes_px=((8.0,), (16.0,), (32.0,)),
+        anchor_sizes_px=((4.0,), (8.0,), (16.0,)) if detector == "fcos" else ((8.0,), (16.0,), (32.0,)),
         in_channels=3,
         hu_window=(-1000.0, 500.0),
         magnify=magnify,
@@ -42,10 +43,10 @@ def card_of(detector: str, magnify: float = 1.0) -> ModelCard:
     )
 
 
-def untrained(detector: str, magnify: float = 1.0) -> LoadedModel:
+def untrained(detector: str, magnify: float = 1.0, backbone: str = "mobilenet-v2") -> LoadedModel:
     """A detector with random weights whose scores spread over 0..1, as those of a trained one."""
     torch.manual_seed(7)
-    card = card_of(detector, magnify)
+    card = card_of(detector, magnify, backbone)
     model = build_detector(card).eval()
     with torch.no_grad():
         if detector == "faster-rcnn":
@@ -57,6 +58,8 @@ def untrained(detector: str, magnify: float = 1.0) -> LoadedModel:
                     nn.init.kaiming_normal_(one.weight)
             head.cls_logits.weight.mul_(60)  # type: ignore[union-attr]
             head.cls_logits.bias.fill_(-1.0)  # type: ignore[union-attr]
+            if detector == "fcos":  # boxes of some pixels; at the start theirs have hardly an area
+                model.head.regression_head.bbox_reg.bias.fill_(1.5)  # type: ignore[union-attr]
     return LoadedModel(model, card)
 
 

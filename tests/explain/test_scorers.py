@@ -12,6 +12,7 @@ from lungct.explain.network import Network
 from lungct.explain.targets import best, open_image
 from lungct.inference.detect import detect_arrays
 from lungct.models.detector import LoadedModel
+from lungct.registry import BACKBONES
 from lungct.types import Detections
 
 from .conftest import DETECTORS, boxes_at, disc_slice, untrained
@@ -40,12 +41,31 @@ def test_match_returns_the_detections_own_scores(detector: str, found: tuple[flo
     assert not scores.lost.any()
 
 
-def test_retinanet_finds_the_anchor_each_detection_was_decoded_from(found: tuple[float, np.ndarray]) -> None:
-    model = untrained("retinanet", found[0])
+@pytest.mark.parametrize("detector", ["retinanet", "fcos"])
+def test_a_dense_detector_finds_the_place_each_detection_was_decoded_from(
+    detector: str, found: tuple[float, np.ndarray]
+) -> None:
+    model = untrained(detector, found[0])
     own = best(detect_arrays(model, [found[1]], score_threshold=0.05, amp="off")[0], 8, 0.05)
     subject = open_image(Network(model), found[1], own)
     np.testing.assert_allclose(subject.scorer(subject.image[None]).score[0].numpy(), own.scores, atol=1e-4)
     assert len(own) >= 3
+
+
+@pytest.mark.parametrize("backbone", list(BACKBONES))
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_every_backbone_is_opened_at_its_own_detections(detector: str, backbone: str) -> None:
+    model, image_hu = untrained(detector, backbone=backbone), disc_slice((30, 40), 6)
+    own = with_area(best(detect_arrays(model, [image_hu], score_threshold=0.0, amp="off")[0], 5, 0.0))
+    subject = open_image(Network(model), image_hu, own)
+    score = subject.scorer(subject.image[None]).score[0].numpy()
+    assert len(own) > 0
+    assert set(subject.activations) == set(subject.levels.tolist())
+    assert all(one.shape == (16, 80 >> (2 + level), 64 >> (2 + level)) for level, one in subject.activations.items())
+    if detector == "faster-rcnn":  # its detections were scored on proposals, not on the boxes that came out
+        assert (score > 0.05).all()
+    else:
+        np.testing.assert_allclose(score, own.scores, atol=1e-4)
 
 
 def test_roi_scorer_is_the_box_head_on_the_box_itself(found: tuple[float, np.ndarray]) -> None:
@@ -113,9 +133,10 @@ def test_unknown_category_is_refused(model: LoadedModel) -> None:
 
 def test_nothing_is_left_behind_in_the_detector(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """No hook, and thresholds as they were, also after an error."""
-    subject = open_image(Network(model), disc_slice((30, 40), 6), boxes_at((24, 34, 36, 46)), scorer="match")
     holder = getattr(model.detector, "roi_heads", model.detector)
     before = holder.score_thresh, holder.detections_per_img
+    hooks = _hooks(model)
+    subject = open_image(Network(model), disc_slice((30, 40), 6), boxes_at((24, 34, 36, 46)), scorer="match")
     subject.scorer(subject.image[None])
     inside = []
 
@@ -128,4 +149,8 @@ def test_nothing_is_left_behind_in_the_detector(model: LoadedModel, monkeypatch:
         subject.scorer(subject.image[None])
     assert inside == [(0.0, 10_000)]
     assert (holder.score_thresh, holder.detections_per_img) == before
-    assert not any(one._forward_hooks or one._forward_pre_hooks for one in model.detector.modules())
+    assert _hooks(model) == hooks
+
+
+def _hooks(model: LoadedModel) -> int:
+    return sum(len(one._forward_hooks) + len(one._forward_pre_hooks) for one in model.detector.modules())

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from lungct.errors import InputError
-from lungct.inference.detect import detect_arrays, detect_slices
+from lungct.inference.detect import detect_arrays, detect_slices, to_stored
 from lungct.io.coco import read_truth
 from lungct.models.card import ModelCard
 from lungct.models.detector import LoadedModel, build_detector, score_threshold
 from lungct.models.preprocess import to_input
+from lungct.registry import DETECTORS
 from tests.models.test_detector import CARD
 from tests.training.disks import write_disks
 
@@ -41,6 +42,16 @@ def test_boxes_lie_in_the_stored_slice_and_scores_fall() -> None:
         assert set(one.labels) == {1}
 
 
+def test_boxes_in_the_padding_and_boxes_of_no_class_are_left_out() -> None:
+    output = {
+        "boxes": torch.tensor([[10.0, 10, 30, 30], [140, 10, 160, 30], [10, 10, 30, 30]]),
+        "scores": torch.tensor([0.2, 0.9, 0.8]),
+        "labels": torch.tensor([1, 1, 0]),
+    }
+    found = to_stored(output, _model(), 5, (50, 64))
+    assert found.boxes_xyxy_px.tolist() == [[5.0, 5.0, 15.0, 15.0]]
+
+
 def test_network_boxes_are_divided_by_the_magnification() -> None:
     model = _model()
     image = _images((48, 48))[0]
@@ -50,12 +61,16 @@ def test_network_boxes_are_divided_by_the_magnification() -> None:
     assert np.allclose(found.boxes_xyxy_px * 2.0, network["boxes"].numpy(), atol=1e-4)
 
 
-@pytest.mark.parametrize("detector", ["faster-rcnn", "retinanet"])
+@pytest.mark.parametrize("detector", list(DETECTORS))
 def test_boxes_are_not_rounded_to_the_format_of_the_network(detector: str) -> None:
     model = _model(detector=detector, magnify=1.0)
     for name, weight in model.detector.named_parameters():
         if "bbox_reg" in name:  # a RetinaNet starts with boxes that are its anchors
-            torch.nn.init.normal_(weight, std=0.3)
+            torch.nn.init.normal_(weight, std=0.1 if detector == "fcos" else 0.3)
+        if detector == "fcos" and "bbox_reg.bias" in name:  # and FCOS with boxes without extent, of no class
+            torch.nn.init.constant_(weight, 2.0)
+        if detector == "fcos" and "cls_logits.bias" in name:
+            torch.nn.init.zeros_(weight[1:])
     found = detect_arrays(model, _images((300, 300)), score_threshold=0.0, amp="bf16")[0]
     coarse = torch.from_numpy(found.boxes_xyxy_px).to(torch.bfloat16).float().numpy()
     inner = (found.boxes_xyxy_px > 0) & (found.boxes_xyxy_px < 300)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from lungct.models.card import ModelCard
 from lungct.models.detector import build_detector, score_threshold
 from lungct.models.load import load_model
 from lungct.models.preprocess import check_serves, to_input
-from lungct.registry import DETECTORS, NORMS
+from lungct.registry import BACKBONES, DETECTORS, NORMS
 
 CARD = ModelCard(
     detector="faster-rcnn",
@@ -37,11 +38,20 @@ CARD = ModelCard(
 )
 
 
-@pytest.mark.parametrize("norm", [*NORMS, "folded"])
-@pytest.mark.parametrize("name", list(DETECTORS))
-def test_losses_are_finite_and_reach_the_stem_with_and_without_boxes(name: str, norm: str) -> None:
+def small(detector: str, backbone: str = "mobilenet-v2", **more: Any) -> ModelCard:
+    """A card that any detector and backbone can be built from."""
+    sizes = ((4.0,), (8.0,), (16.0,)) if detector == "fcos" else CARD.anchor_sizes_px
+    return dataclasses.replace(CARD, detector=detector, backbone=backbone, anchor_sizes_px=sizes, **more)
+
+
+@pytest.mark.parametrize(
+    ("name", "backbone", "norm"),
+    [(name, backbone, "batch") for name in DETECTORS for backbone in BACKBONES]
+    + [("retinanet", backbone, norm) for backbone in BACKBONES for norm in NORMS if norm not in ("auto", "batch")],
+)
+def test_losses_are_finite_and_reach_the_stem_with_and_without_boxes(name: str, backbone: str, norm: str) -> None:
     torch.manual_seed(0)
-    detector = build_detector(dataclasses.replace(CARD, detector=name, norm=norm)).train()
+    detector = build_detector(small(name, backbone, norm=norm, width=0.25)).train()
     targets = [
         {"boxes": torch.tensor([[10.0, 10.0, 22.0, 24.0]]), "labels": torch.tensor([1])},
         {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)},
@@ -57,7 +67,7 @@ def test_losses_are_finite_and_reach_the_stem_with_and_without_boxes(name: str, 
 
 @pytest.mark.parametrize("name", list(DETECTORS))
 def test_a_batch_of_empty_slices_alone_can_be_learned_from(name: str) -> None:
-    detector = build_detector(dataclasses.replace(CARD, detector=name)).train()
+    detector = build_detector(small(name)).train()
     empty = [{"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)} for _ in range(2)]
     losses = detector([torch.rand(3, 64, 64) for _ in range(2)], empty)
     assert all(bool(torch.isfinite(one)) for one in losses.values())
@@ -70,13 +80,33 @@ def test_the_detector_leaves_the_size_of_its_input_alone() -> None:
     assert images.tensors.shape == (1, 3, 64, 80)
 
 
-def test_pyramid_levels_have_the_cards_strides() -> None:
-    levels = build_detector(CARD).backbone(torch.rand(1, 3, 64, 64))
+@pytest.mark.parametrize("strides", [(4, 8, 16), (8, 16, 32), (4, 32)])
+@pytest.mark.parametrize("backbone", list(BACKBONES))
+def test_pyramid_levels_have_the_cards_strides(backbone: str, strides: tuple[int, ...]) -> None:
+    card = dataclasses.replace(CARD, backbone=backbone, strides=strides, anchor_sizes_px=((6.0,),) * len(strides))
+    levels = build_detector(card).backbone(torch.rand(1, 3, 128, 64))  # type: ignore[operator]
     assert [(name, one.shape[1:]) for name, one in levels.items()] == [
-        ("0", (16, 16, 16)),
-        ("1", (16, 8, 8)),
-        ("2", (16, 4, 4)),
+        (str(level), (16, 128 // stride, 64 // stride)) for level, stride in enumerate(strides)
     ]
+
+
+@pytest.mark.parametrize("backbone", list(BACKBONES))
+def test_stages_held_still_neither_learn_nor_count(backbone: str) -> None:
+    torch.manual_seed(0)
+    detector: Any = build_detector(small("retinanet", backbone, width=0.25))
+    detector.backbone.hold_still(1)
+    body = detector.backbone.body
+    before = {name: one.clone() for name, one in body.state_dict().items()}
+    detector.train()(
+        [torch.rand(3, 64, 64)], [{"boxes": torch.tensor([[10.0, 10.0, 22.0, 24.0]]), "labels": torch.tensor([1])}]
+    )["classification"].backward()
+    deepest = detector.backbone.stages()[-1]
+    learned = {name.split(".")[0] for name, one in body.named_parameters() if one.grad is not None}
+    counted = {name.split(".")[0] for name, one in body.state_dict().items() if not torch.equal(one, before[name])}
+    assert learned
+    assert learned <= set(deepest)
+    assert counted
+    assert counted <= set(deepest)
 
 
 def test_a_card_survives_json() -> None:

@@ -35,6 +35,15 @@ def test_what_is_given_wins_over_the_preset_and_none_is_not_given() -> None:
         {"crop_px": 20},
         {"validate_every": 0},
         {"patience": -1},
+        {"accumulate": 0},
+        {"lr_cut": 1.0},
+        {"cycles": 0},
+        {"lr_patience": 0},
+        {"clip_norm": -1.0},
+        {"ema": 1.0},
+        {"focal_alpha": 1.5},
+        {"focal_gamma": -1.0},
+        {"trainable_stages": 5},
         {"seed": 2**64},
     ],
 )
@@ -48,9 +57,24 @@ def test_pretrained_weights_need_the_full_width() -> None:
         TrainOptions(width=0.5, weights="imagenet")
 
 
-def test_another_norm_with_pretrained_weights_is_refused() -> None:
-    with pytest.raises(UsageError, match="--norm group"):
-        TrainOptions(norm="group", weights="imagenet")
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"norm": "frozen"}, "--norm frozen keeps"),
+        ({"norm": "folded"}, "--norm folded keeps"),
+        ({"trainable_stages": 2}, "--trainable-stages"),
+        ({"detector": "fcos", "anchors": "4,8,16"}, "FCOS has none"),
+        ({"milestones": "0.9,0.7"}, "--milestones"),
+        ({"milestones": "1"}, "--milestones"),
+        ({"milestones": "x"}, "--milestones"),
+        ({"strides": "8,4"}, "--strides '8,4'"),
+        ({"strides": "4,,8"}, "--strides"),
+        ({"strides": "4,64"}, "--strides"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(wrong: dict[str, object], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        preset_options("default", wrong)
 
 
 def test_recorded_weights_have_no_folder() -> None:

@@ -13,17 +13,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from lungct.errors import InputError, OutputExists, UsageError
 from lungct.inference.detect import detect_slices
-from lungct.io.checkpoint import load_state
+from lungct.io.checkpoint import load_state, load_tensors
 from lungct.io.coco import read_truth
 from lungct.io.npz import read_slice, write_slice
 from lungct.models.load import load_model
-from lungct.training.options import TrainOptions, preset_options
+from lungct.registry import DETECTORS
+from lungct.training.options import Execution, TrainOptions, preset_options
 from lungct.training.plan import plan
 from lungct.training.state import Standing
-from lungct.training.train import Execution, _judge, train
+from lungct.training.train import _judge, train
 from tests.training.disks import write_disks
 
 SMALL: dict[str, Any] = {
@@ -74,6 +76,8 @@ def test_a_run_folder_is_complete_and_repeats_to_the_byte(slices: Path, tmp_path
     )
     assert "val_ap50" in rows[-1]
     assert summary.epochs == 2
+    manifest = [json.loads(line) for line in first["manifest.ndjson"].splitlines()]
+    assert summary.facts()["anchor_recall"] == manifest[-1]["anchor_recall"] > 0.5
 
 
 def test_another_seed_gives_another_model(slices: Path, tmp_path: Path) -> None:
@@ -103,6 +107,31 @@ def test_a_killed_run_goes_on_to_the_same_bytes(slices: Path, tmp_path: Path) ->
     assert _files(tmp_path / "cut") == _files(tmp_path / "whole")
 
 
+BUSY: dict[str, Any] = {
+    "ema": 0.9,
+    "accumulate": 2,
+    "schedule": "plateau",
+    "lr_patience": 1,
+    "optimizer": "sgd",
+    "backbone": "efficientnet-v2-s",
+    "detector": "fcos",
+    "class_loss": "cross-entropy",
+    "box_loss": "ciou",
+    "amp": "bf16",
+}
+
+
+@pytest.mark.parametrize("more", [BUSY, {"optimizer": "adam", "schedule": "warm-restarts", "ema": 0.5}])
+def test_every_part_of_the_state_resumes_to_the_same_bytes(
+    more: dict[str, Any], slices: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = _options(epochs=3, **more)
+    train(slices, tmp_path / "whole", options, execution=ONE_THREAD)
+    _stop_after_first_epoch(slices, tmp_path / "cut", monkeypatch, **{"epochs": 3, **more})
+    train(slices, tmp_path / "cut", options, execution=ONE_THREAD, resume=True)
+    assert _files(tmp_path / "cut") == _files(tmp_path / "whole")
+
+
 def test_resuming_with_other_options_is_refused(slices: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _stop_after_first_epoch(slices, tmp_path / "run", monkeypatch)
     with pytest.raises(UsageError, match=r"lr was 0\.001, is 0\.5"):
@@ -112,13 +141,13 @@ def test_resuming_with_other_options_is_refused(slices: Path, tmp_path: Path, mo
         train(slices, tmp_path / "run", _options(), execution=ONE_THREAD, resume=True)
 
 
-def _stop_after_first_epoch(slices: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _stop_after_first_epoch(slices: Path, run: Path, monkeypatch: pytest.MonkeyPatch, **more: Any) -> None:
     def interrupt(what: str, done: int, total: int) -> None:
         if (run.with_name(f".{run.name}.partial") / "state.pt").exists():
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(slices, run, _options(), execution=ONE_THREAD, progress=interrupt)
+        train(slices, run, _options(**more), execution=ONE_THREAD, progress=interrupt)
 
 
 def test_an_interrupted_run_leaves_its_partial_and_no_output(
@@ -131,7 +160,7 @@ def test_an_interrupted_run_leaves_its_partial_and_no_output(
 
 def test_patience_ends_a_run_early(slices: Path, tmp_path: Path) -> None:
     summary = train(
-        slices, tmp_path / "run", _options(epochs=9, lr=1e-8, patience=2, norm="group"), execution=ONE_THREAD
+        slices, tmp_path / "run", _options(epochs=9, lr=1e-14, patience=2, norm="group"), execution=ONE_THREAD
     )
     assert summary.epochs == 3
     assert summary.best_epoch == 3
@@ -145,6 +174,45 @@ def test_a_tie_keeps_the_later_epoch_and_only_a_gain_ends_the_waiting() -> None:
     assert seen == [(True, 1, 0), (True, 2, 1), (True, 3, 0), (True, 4, 0), (True, 5, 1), (False, 5, 2)]
     assert not _judge(standing, {"loss": 1.0})
     assert standing.waited == 2
+
+
+def test_what_is_kept_is_the_average(slices: Path, tmp_path: Path) -> None:
+    train(slices, tmp_path / "run", _options(ema=0.9), execution=ONE_THREAD)
+    state = load_state(tmp_path / "run" / "state.pt")
+    kept, _ = load_tensors(tmp_path / "run" / "last.safetensors")
+    assert state["average"]["updates"] == 6
+    assert all(torch.equal(kept[name], one) for name, one in state["average"]["model"].items())
+    assert any(not torch.equal(kept[name], one) for name, one in state["detector"].items())
+
+
+def test_a_plateau_cuts_the_rate_of_the_next_epoch(slices: Path, tmp_path: Path) -> None:
+    still = _options(epochs=4, schedule="plateau", lr_patience=1, lr=1e-14, warmup=0.0, norm="group")
+    train(slices, tmp_path / "run", still, execution=ONE_THREAD)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.ndjson").read_text().splitlines()]
+    assert [row["lr"] for row in rows] == pytest.approx([1e-14, 1e-14, 1e-15, 1e-16], rel=1e-6, abs=0)
+
+
+def test_plateau_without_a_validation_split_is_refused(slices: Path, tmp_path: Path) -> None:
+    (slices / "val.json").unlink()
+    with pytest.raises(UsageError, match="plateau waits for validations"):
+        train(slices, tmp_path / "run", _options(schedule="plateau"), execution=ONE_THREAD)
+
+
+def test_a_run_goes_on_from_another_runs_weights(
+    slices: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train(slices, tmp_path / "first", _options(epochs=1), execution=ONE_THREAD)
+    with caplog.at_level("INFO", logger="lungct"):
+        second = _options(epochs=1, lr=1e-12, weights=str(tmp_path / "first"))
+        train(slices, tmp_path / "second", second, execution=ONE_THREAD)
+    assert "weights of first: loaded backbone.body" in caplog.text
+    assert str(tmp_path) not in (tmp_path / "second" / "config.toml").read_text()
+    before, _ = load_tensors(tmp_path / "first" / "last.safetensors")
+    after, _ = load_tensors(tmp_path / "second" / "last.safetensors")
+    weights = [name for name in before if "running" not in name and "num_batches" not in name]
+    assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in weights)
+    with pytest.raises(UsageError, match=r"width 0\.35, this one 0\.5"):
+        train(slices, tmp_path / "third", _options(width=0.5, weights=str(tmp_path / "first")), execution=ONE_THREAD)
 
 
 def test_without_a_validation_split_the_last_epoch_is_kept(slices: Path, tmp_path: Path) -> None:
@@ -195,10 +263,11 @@ def test_a_plan_counts_steps_and_writes_nothing(slices: Path, tmp_path: Path) ->
     assert planned["steps"] == 10
     assert planned["training_slices"] == 6
     assert planned["parameters"] > 100_000
+    assert 0.5 < planned["anchor_recall"] <= 1
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("detector", ["faster-rcnn", "retinanet"])
+@pytest.mark.parametrize("detector", list(DETECTORS))
 def test_one_channel_slices_train_and_detect(detector: str, tmp_path: Path) -> None:
     write_disks(tmp_path / "slices", train=4, val=2, size=72, channels=1)
     train(tmp_path / "slices", tmp_path / "run", _options(epochs=1, detector=detector), execution=ONE_THREAD)
