@@ -20,6 +20,9 @@ class LungctError(Exception):
     Args:
         message: what is wrong and where, one line, no full stop needed.
         hint: how to mend it, one line; empty when the message says it already.
+
+    Attributes:
+        path: the file that the message begins with, empty where it speaks of none.
     """
 
     exit_code: ClassVar[int] = 1
@@ -28,6 +31,7 @@ class LungctError(Exception):
         super().__init__(message)
         self.message = " ".join(message.split())
         self.hint = " ".join(hint.split())
+        self.path = ""
 
     def __str__(self) -> str:
         return f"{self.message}: {self.hint}" if self.hint else self.message
@@ -47,7 +51,9 @@ class InputError(LungctError):
     @classmethod
     def of(cls, path: str | Path, problem: str, hint: str = "") -> InputError:
         """The error for one file: ``path: problem: hint``."""
-        return cls(f"{path}: {problem}", hint)
+        error = cls(f"{path}: {problem}", hint)
+        error.path = str(path)
+        return error
 
 
 class EnvironmentError_(LungctError):  # noqa: N801, N818 - the builtin has the plain name

@@ -41,10 +41,29 @@ SOURCES: Mapping[str, Entry] = {
     "dlcs24": Entry(
         "NIfTI scans + DLCSD24_Annotations.csv", "lungct.sources.dlcs", "Duke Lung Cancer Screening dataset 2024"
     ),
+    "luna16": Entry("subset folders of MHD scans + annotations.csv", "lungct.sources.luna16", "Setio 2017"),
+    "nlst": Entry(
+        "NLST slices + slice CSV or Sybil JSON, or NLST scans + 3D CSV",
+        "lungct.sources.nlst",
+        "National Lung Screening Trial; Mikhael 2023; Tushar 2024",
+    ),
+    "deeplesion": Entry("Images_png + DL_info.csv", "lungct.sources.deeplesion", "Yan 2018"),
+    "nrrd-pairs": Entry("NRRD slices and nodule crops of equal names + labels.csv", "lungct.sources.nrrd_pairs"),
+    "coco2d": Entry("2D images with COCO boxes", "lungct.sources.coco2d", "Lin 2014"),
+    "lidc": Entry("DICOM series + the readers' XML files", "lungct.sources.lidc", "LIDC-IDRI; Armato 2011"),
+    "lung-pet-ct-dx": Entry(
+        "DICOM slices + PASCAL-VOC XML named by SOPInstanceUID", "lungct.sources.lung_pet_ct_dx", "Li 2020, TCIA"
+    ),
     "volumes": Entry("a folder of NIfTI, MHD or NRRD volumes, or one of them", "lungct.sources.volumes"),
     "dicom": Entry("a folder of DICOM series", "lungct.sources.dicom_series"),
     "voc2d": Entry("2D slices with PASCAL-VOC boxes", "lungct.sources.voc2d", "Everingham 2010"),
 }
+
+LIDC_READERS = 3
+"""How many of the four readers must have drawn a nodule, as LUNA16 has it."""
+
+CSV_FRAMES = ("lps", "ras", "voxel")
+"""What coordX, coordY, coordZ of a nodule table are: LPS mm, RAS mm, 0-based voxel indices of the file."""
 
 VOC_CORNERS = ("centres", "inclusive", "edges")
 """What the corners of a PASCAL-VOC box stand for: 0-based pixel centres, 1-based inclusive pixels, pixel edges."""

@@ -105,6 +105,19 @@ class Nodule:
         return max(self.size_mm[:2])
 
 
+@dataclass(frozen=True)
+class Finding:
+    """A place that is neither nodule nor healthy: marks on it count neither for nor against a detector.
+
+    Attributes:
+        center_lps_mm: where it is.
+        diameter_mm: negative where nobody measured it.
+    """
+
+    center_lps_mm: Triple
+    diameter_mm: float
+
+
 @dataclass(frozen=True, eq=False)
 class Scan:
     """One scan of a source, not yet read.
@@ -114,6 +127,8 @@ class Scan:
         patient_id: what splits are made by.
         load: reads the voxels when called; raises InputError.
         truth_known: False where the source has no annotation file at all, so that absence of a nodule means nothing.
+        excluded: findings that are no training boxes and that an evaluation leaves out of account.
+        attributes: further flat scalars of the source, carried into the manifest and each slice's facts.
     """
 
     case_id: str
@@ -123,6 +138,8 @@ class Scan:
     split: str = ""
     source: str = ""
     truth_known: bool = True
+    excluded: tuple[Finding, ...] = ()
+    attributes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,9 +23,9 @@ PACKAGES = (
 )
 FORMATS = {
     "volumes": "NIfTI (.nii, .nii.gz), MetaImage (.mhd, .mha), NRRD (.nrrd), DICOM series",
-    "nodules": "DLCS24 CSV",
+    "nodules": "DLCS24 CSV, LUNA16 CSV",
     "slices": "COCO JSON + NPZ",
-    "2D images": "JPEG or PNG + PASCAL-VOC XML",
+    "2D images": "PNG, JPEG, NPY, DICOM or NRRD + COCO JSON, PASCAL-VOC XML or a CSV",
     "detections": "COCO results JSON, LUNA16 submission CSV",
     "models": "safetensors",
     "heatmaps": "NPZ + PNG",

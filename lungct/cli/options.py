@@ -14,6 +14,7 @@ import typer
 
 EXECUTION = "Running"
 OUTPUT = "Output"
+PRIVACY = "Privacy"
 LONGEST_PATH = 4096
 
 
@@ -107,6 +108,19 @@ Resume = Annotated[
 KeepGoing = Annotated[
     bool,
     typer.Option("--keep-going", help="Leave out cases that fail, and exit 5 at the end.", rich_help_panel=EXECUTION),
+]
+KeepIds = Annotated[
+    bool,
+    typer.Option("--keep-ids", help="Name cases by the source's own ids, not by pseudonyms.", rich_help_panel=PRIVACY),
+]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--key-file",
+        help="File with the secret key of the pseudonyms; else LUNGCT_PSEUDONYM_KEY.",
+        metavar="FILE",
+        rich_help_panel=PRIVACY,
+    ),
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace the output if lungct made it.", rich_help_panel=OUTPUT)

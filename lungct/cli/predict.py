@@ -43,6 +43,8 @@ def run(
         float,
         typer.Option("--gap-mm", min=0, help="Largest distance of two slices that are linked.", rich_help_panel=SCANS),
     ] = 2.5,
+    keep_ids: options.KeepIds = False,
+    key_file: options.KeyFile = None,
     device: options.Device = "auto",
     threads: options.Threads = 0,
     keep_going: options.KeepGoing = False,
@@ -52,13 +54,15 @@ def run(
     """Detect, link and write."""
     from lungct.inference import predict as inference
     from lungct.inference.link import LinkOptions
+    from lungct.sources.pseudonym import Naming
 
+    naming = Naming.of(keep_ids, key_file)
     if dry_run:
-        planned = inference.plan_predict(model, source, out, overwrite=overwrite)
+        planned = inference.plan_predict(model, source, out, naming=naming, overwrite=overwrite)
         facts = {"output": str(planned.output), **planned.facts()}
         return Result(data=facts, tables=[Table(tuple(facts), [tuple(facts.values())], "to predict")])
     linking = LinkOptions(link_by, link_overlap, gap_mm)
-    wanted = inference.PredictOptions(batch, score_threshold, device, threads, override, linking, keep_going)
+    wanted = inference.PredictOptions(batch, score_threshold, device, threads, override, linking, keep_going, naming)
     with streams.progress() as progress:
         done = inference.predict(model, source, out, wanted, overwrite=overwrite, progress=progress)
     return Result(output=done.output, data=done.facts(), failed=done.failed)

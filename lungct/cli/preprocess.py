@@ -1,10 +1,12 @@
 """Bring scans to one orientation, spacing, HU range.
 
 Scans of any known layout, with their nodule boxes. Writes scans/<case>.nii.gz (int16 HU), nodules.csv (DLCS24
-columns, LPS mm) and manifest.ndjson; a folder of 2D slices with PASCAL-VOC boxes becomes images/<image>.npz and
-slices.json. The layout is found by looking at the folder. A voxel keeps its place in the world: grids are aligned at
-their edges, so boxes need no change. Names of DICOM series and patients are replaced by pseudonyms, keyed by the
-environment variable LUNGCT_PSEUDONYM_KEY.
+columns, LPS mm) and manifest.ndjson, and excluded.csv (LUNA16 columns) where a source has findings that count neither
+way; a folder of 2D slices with boxes becomes images/<image>.npz and slices.json. The layout is found by looking at the
+folder. A voxel keeps its place in the world: grids are aligned at their edges, so boxes need no change. Cases and
+patients whose names may be identifiers get pseudonyms, in the output and in every message; those of public data sets,
+and plain numbers such as scan_12, stay. Whoever has the key (--key-file, or the environment variable
+LUNGCT_PSEUDONYM_KEY) gets the same pseudonyms again. The key is not written.
 
 Example: lungct preprocess dlcs/ out/ --spacing 0.703125,0.703125,1.25
 """
@@ -18,7 +20,7 @@ import typer
 
 from lungct.cli import options, streams
 from lungct.cli.result import Result
-from lungct.registry import HU_CLIP, SOURCES, SPACING_MM_XYZ, VOC_CORNERS
+from lungct.registry import CSV_FRAMES, HU_CLIP, LIDC_READERS, SOURCES, SPACING_MM_XYZ, VOC_CORNERS
 
 GRID = "Volumes"
 FLAT = "2D slices"
@@ -36,6 +38,25 @@ def run(
     hu_clip: Annotated[str, typer.Option("--hu-clip", metavar="LO,HI", help="Lowest and highest HU kept.")] = (
         f"{HU_CLIP[0]},{HU_CLIP[1]}"
     ),
+    csv_frame: Annotated[
+        str,
+        options.choice(
+            "--csv-frame",
+            CSV_FRAMES,
+            "What the coordinates of a nodule table are: LPS mm, RAS mm, or 0-based voxel indices of the scan's file.",
+            rich_help_panel=GRID,
+        ),
+    ] = CSV_FRAMES[0],
+    lidc_readers: Annotated[
+        int,
+        typer.Option(
+            "--lidc-readers",
+            min=1,
+            max=4,
+            help="LIDC-IDRI: readers who must have drawn a nodule.",
+            rich_help_panel=GRID,
+        ),
+    ] = LIDC_READERS,
     window_2d: Annotated[
         str,
         typer.Option("--window-2d", metavar="LO,HI", help="HU of gray 0 and gray 255.", rich_help_panel=FLAT),
@@ -53,6 +74,8 @@ def run(
             rich_help_panel=FLAT,
         ),
     ] = VOC_CORNERS[0],
+    keep_ids: options.KeepIds = False,
+    key_file: options.KeyFile = None,
     workers: options.Workers = 0,
     resume: options.Resume = False,
     keep_going: options.KeepGoing = False,
@@ -63,13 +86,21 @@ def run(
     from lungct.preprocessing.cases import Running
     from lungct.preprocessing.preprocess import PreprocessOptions, plan_preprocess, preprocess
     from lungct.preprocessing.scans import VolumeOptions
+    from lungct.sources.pseudonym import Naming
     from lungct.sources.source import SourceOptions
 
     wanted = PreprocessOptions(
         source=source,
         volume=VolumeOptions(options.spacing_of(spacing, "--spacing")),
         hu_clip=options.range_of(hu_clip, "--hu-clip"),
-        reading=SourceOptions(options.range_of(window_2d, "--window-2d"), pixel_spacing_2d, voc_corners),
+        reading=SourceOptions(
+            window_hu=options.range_of(window_2d, "--window-2d"),
+            pixel_spacing_mm=pixel_spacing_2d,
+            voc_corners=voc_corners,
+            csv_frame=csv_frame,
+            naming=Naming.of(keep_ids, key_file),
+            lidc_readers=lidc_readers,
+        ),
     )
     if dry_run:
         return Result(data=plan_preprocess(path, out, wanted, overwrite=overwrite).facts())

@@ -48,6 +48,8 @@ def run(
     negatives: Annotated[
         int, typer.Option("--negatives", min=0, help="Lung slices per scan at least 10 mm from any nodule.")
     ] = 2,
+    keep_ids: options.KeepIds = False,
+    key_file: options.KeyFile = None,
     seed: options.Seed = 0,
     workers: options.Workers = 0,
     resume: options.Resume = False,
@@ -60,11 +62,14 @@ def run(
     from lungct.preprocessing.cases import Running
     from lungct.preprocessing.scan_slices import SelectOptions
     from lungct.preprocessing.select_slices import plan_select_slices, select_slices
+    from lungct.sources.pseudonym import Naming
 
     rule = rule_of(method, fraction=fraction, min_hu=min_hu, k=k, window_slices=window_slices)
     wanted = SelectOptions(rule, context, negatives, seed)
+    naming = Naming.of(keep_ids, key_file)
     if dry_run:
-        return Result(data=plan_select_slices(out, slices, wanted, overwrite=overwrite))
+        return Result(data=plan_select_slices(out, slices, wanted, naming=naming, overwrite=overwrite))
     with streams.progress() as progress:
-        summary = select_slices(out, slices, wanted, Running(workers, keep_going, resume, overwrite, progress))
+        running = Running(workers, keep_going, resume, overwrite, progress)
+        summary = select_slices(out, slices, wanted, running, naming=naming)
     return Result(output=slices, data=summary.facts(), failed=summary.failed)

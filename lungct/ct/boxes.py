@@ -1,4 +1,4 @@
-"""Nodules of the world -> the slices they span and their box on those slices."""
+"""Nodules of the world -> the slices they span and their box on those slices; index boxes -> boxes of the world."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lungct.ct.geometry import half_extents_index
-from lungct.types import FloatArray, Grid, Nodule
+from lungct.types import FloatArray, Grid, Nodule, Triple
 
 ROUNDING = 1e-6
 
@@ -55,6 +55,18 @@ def footprint(nodule: Nodule, grid: Grid) -> Footprint | None:
     x, y, z = (float(value) for value in center)
     half_x, half_y, half_z = (float(value) for value in half)
     return Footprint(nodule.nodule_id, first, last, (x, y, z), (half_x, half_y, half_z), box)
+
+
+def world_box(low_xyz: FloatArray, high_xyz: FloatArray, grid: Grid) -> tuple[Triple, Triple]:
+    """Centre and full extents (LPS mm, along world x, y, z) of the box between two corners in voxel indices.
+
+    As in :func:`~lungct.ct.geometry.half_extents_index`, whose inverse it is, the nodule is taken for the ellipsoid
+    inscribed in the box, so on oblique axes the box does not grow by the corners of a turned one.
+    """
+    center = grid.to_world((low_xyz + high_xyz) / 2)
+    half_mm = (high_xyz - low_xyz) / 2 * np.asarray(grid.spacing_mm_zyx[::-1])
+    size = 2 * np.linalg.norm(grid.direction_matrix * half_mm, axis=1)
+    return (float(center[0]), float(center[1]), float(center[2])), (float(size[0]), float(size[1]), float(size[2]))
 
 
 def _clipped_box(center: FloatArray, half: FloatArray, grid: Grid) -> tuple[float, float, float, float]:

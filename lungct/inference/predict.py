@@ -17,6 +17,7 @@ from lungct.io import atomic
 from lungct.io.coco import CocoTruth, read_truth, write_detections
 from lungct.io.manifest import sha256_of, write_manifest
 from lungct.registry import HU_CLIP
+from lungct.sources.pseudonym import Naming
 from lungct.types import Detections, Progress, Scan, Triple, Volume, no_progress
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a dry run needs none
@@ -43,6 +44,7 @@ class PredictOptions:
         override: run on slices that differ from the training's in spacing or HU range.
         link: how slice detections of a scan become nodules.
         keep_going: leave out scans that cannot be read.
+        naming: how the identifiers of scans become names.
     """
 
     batch: int = 4
@@ -52,6 +54,7 @@ class PredictOptions:
     override: bool = False
     link: LinkOptions = field(default_factory=LinkOptions)
     keep_going: bool = False
+    naming: Naming = field(default_factory=Naming)
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,9 @@ def is_slices(path: Path) -> bool:
     return path.suffix.lower() == ".json"
 
 
-def plan_predict(run: Path, source: Path, out: Path | None, *, overwrite: bool = False) -> PredictSummary:
+def plan_predict(
+    run: Path, source: Path, out: Path | None, *, naming: Naming = Naming(), overwrite: bool = False
+) -> PredictSummary:
     """What :func:`predict` would run on; loads no network and writes nothing.
 
     Raises:
@@ -89,7 +94,7 @@ def plan_predict(run: Path, source: Path, out: Path | None, *, overwrite: bool =
     out = _checked_out(source, out, overwrite=overwrite)
     if is_slices(source):
         return PredictSummary(out, images=len(read_truth(source).images))
-    return PredictSummary(out, scans=len(_scans(source)))
+    return PredictSummary(out, scans=len(_scans(source, naming)))
 
 
 def predict(
@@ -110,7 +115,7 @@ def predict(
     """
     options = options or PredictOptions()
     out = _checked_out(source, out, overwrite=overwrite)
-    given = read_truth(source) if is_slices(source) else _scans(source)
+    given = read_truth(source) if is_slices(source) else _scans(source, options.naming)
 
     from lungct.models.device import use_threads
     from lungct.models.load import load_model
@@ -139,10 +144,10 @@ def _checked_out(source: Path, out: Path | None, *, overwrite: bool) -> Path:
     return out
 
 
-def _scans(source: Path) -> Sequence[Scan]:
-    from lungct.sources.source import read_source
+def _scans(source: Path, naming: Naming) -> Sequence[Scan]:
+    from lungct.sources.source import SourceOptions, read_source
 
-    contents = read_source(source)
+    contents = read_source(source, options=SourceOptions(naming=naming))
     if contents.images:
         hint = "run 'lungct preprocess' and 'lungct select-slices', and give the COCO file"
         raise InputError.of(source, "holds single 2D images, not scans", hint)

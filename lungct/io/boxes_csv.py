@@ -1,4 +1,8 @@
-"""Nodule boxes in CSV: the DLCS24 header first, in order, then our own columns; LPS mm."""
+"""Nodule boxes in CSV: the DLCS24 header first, in order, then our own columns; LPS mm.
+
+A further scalar of a nodule's source has a column of its own, ``attr_<name>``, its cell empty where a nodule has none.
+Other columns that are not ours are passed over: nobody knows what stands in them.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,9 @@ import io
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from lungct.errors import InputError
 from lungct.io import atomic
+from lungct.io.csv_table import Row, read_table
 from lungct.io.volume_file import volume_stem
 from lungct.types import Nodule
 
@@ -28,15 +31,17 @@ DLCS_COLUMNS = (
     "benchmark_split",
 )
 EXTRA_COLUMNS = ("malignancy", "label", "source")
+ATTRIBUTE = "attr_"
 NIFTI_SUFFIX = ".nii.gz"
-_OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 def write_nodules(path: Path, nodules: Iterable[Nodule], *, extra: bool = True) -> None:
-    """Write nodules in the DLCS24 layout; ``extra=False`` leaves our own columns out."""
+    """Write nodules in the DLCS24 layout; ``extra=False`` leaves our own columns and the attributes out."""
+    nodules = list(nodules)
+    names = sorted({name for nodule in nodules for name in nodule.attributes}) if extra else []
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(DLCS_COLUMNS + (EXTRA_COLUMNS if extra else ()))
+    writer.writerow((*DLCS_COLUMNS, *(EXTRA_COLUMNS if extra else ()), *(ATTRIBUTE + name for name in names)))
     for nodule in nodules:
         row: list[object] = [
             nodule.patient_id,
@@ -48,75 +53,60 @@ def write_nodules(path: Path, nodules: Iterable[Nodule], *, extra: bool = True) 
         ]
         if extra:
             row += ["" if nodule.malignancy is None else nodule.malignancy, nodule.label, nodule.source]
+            row += [_cell(nodule.attributes.get(name)) for name in names]
         writer.writerow(row)
     atomic.write_bytes(path, stream.getvalue().encode())
 
 
+def _cell(value: object) -> object:
+    return int(value) if isinstance(value, bool) else "" if value is None else value
+
+
 def read_nodules(path: Path, *, source: str = "") -> list[Nodule]:
-    """Read a CSV in the DLCS24 layout, with or without our own columns.
+    """Read a CSV in the DLCS24 layout, with or without our own columns and attributes.
 
     Raises:
         InputError: missing, a missing column, a cell that is not a number, a size that is not positive; names the line.
     """
-    try:
-        text = path.read_text("utf-8-sig")
-    except FileNotFoundError:
-        raise InputError.of(path, "no such file") from None
-    except (OSError, UnicodeDecodeError) as problem:
-        raise InputError.of(path, f"not readable as CSV ({problem})") from None
-    reader = csv.DictReader(io.StringIO(text))
-    missing = [name for name in DLCS_COLUMNS if name not in (reader.fieldnames or ())]
-    if missing:
-        found = (reader.fieldnames or [""])[0]
-        other = next((name for mark, name in _OTHER_SEPARATORS.items() if mark in found), "")
-        if other:
-            raise InputError.of(path, f"its columns are parted by {other}", "expected commas")
-        raise InputError.of(path, f"no column {', '.join(missing)}", "expected the header " + ",".join(DLCS_COLUMNS))
-    twice = [name for name in DLCS_COLUMNS if (reader.fieldnames or []).count(name) > 1]
-    if twice:
-        raise InputError.of(path, f"two columns {twice[0]}", "keep one of them")
-    nodules = []
-    for number, row in enumerate(reader, 2):
-        try:
-            nodules.append(_nodule_of(row, source))
-        except (ValueError, TypeError, AttributeError, OverflowError) as problem:
-            raise InputError.of(path, f"line {number}: {problem}") from None
-    return nodules
+    return [_nodule_of(row, source) for row in read_table(path, DLCS_COLUMNS)]
 
 
-def _nodule_of(row: dict[str | None, Any], source: str) -> Nodule:
-    if None in row:
-        raise ValueError("more cells than the header has columns")
+def _nodule_of(row: Row, source: str) -> Nodule:
     for name in ("patient-id", "nodule_id"):
-        if not row[name].strip():
-            raise ValueError(f"no {name}")
-    x, y, z, w, h, d = (_number(row, name) for name in DLCS_COLUMNS[3:9])
+        if not row.text(name):
+            raise row.broken(f"no {name}")
+    x, y, z, w, h, d = (row.number(name, "a finite number in mm") for name in DLCS_COLUMNS[3:9])
     if min(w, h, d) <= 0:
-        raise ValueError(f"w, h, d are {w}, {h}, {d}, expected positive extents in mm")
-    file_name = row["ct_nifti_file"].strip()
-    malignant = row["Malignant_lbl"].strip()
-    if malignant and float(malignant) not in (0, 1):
-        raise ValueError(f"Malignant_lbl is {malignant!r}, expected 0, 1 or nothing")
-    malignancy = (row.get("malignancy") or "").strip()
+        raise row.broken(f"w, h, d are {w}, {h}, {d}, expected positive extents in mm")
+    malignant = row.number("Malignant_lbl", "0, 1 or nothing") if row.text("Malignant_lbl") else None
+    if malignant not in (0, 1, None):
+        raise row.broken(f"Malignant_lbl is {row.text('Malignant_lbl')!r}, expected 0, 1 or nothing")
     return Nodule(
-        nodule_id=row["nodule_id"].strip(),
-        patient_id=row["patient-id"].strip(),
-        case_id=volume_stem(Path(file_name)),
+        nodule_id=row.text("nodule_id"),
+        patient_id=row.text("patient-id"),
+        case_id=volume_stem(Path(row.text("ct_nifti_file"))),
         center_lps_mm=(x, y, z),
         size_mm=(w, h, d),
-        malignant=int(float(malignant)) if malignant else None,
-        malignancy=float(malignancy) if malignancy else None,
-        label=(row.get("label") or "nodule").strip(),
-        split=row["benchmark_split"].strip(),
-        source=(row.get("source") or source).strip(),
+        malignant=None if malignant is None else int(malignant),
+        malignancy=row.number("malignancy") if row.text("malignancy") else None,
+        label=row.text("label") or "nodule",
+        split=row.text("benchmark_split"),
+        source=row.text("source") or source,
+        attributes={
+            name.removeprefix(ATTRIBUTE): _scalar(row.text(name))
+            for name in row.cells
+            if name and name.startswith(ATTRIBUTE) and row.text(name)
+        },
     )
 
 
-def _number(row: dict[str | None, Any], name: str) -> float:
-    try:
-        value = float(row[name])
-    except ValueError:
-        raise ValueError(f"{name} is {row[name]!r}, expected a number in mm") from None
-    if not math.isfinite(value):
-        raise ValueError(f"{name} is {row[name]!r}, expected a finite number in mm")
-    return value
+def _scalar(text: str) -> int | float | str:
+    """A number where it is written as we write numbers, so that ``007`` stays a text."""
+    for kind in (int, float):
+        try:
+            value = kind(text)
+        except ValueError:
+            continue
+        if str(value) == text and math.isfinite(value):
+            return value
+    return text

@@ -105,7 +105,7 @@ def read_truth(path: Path) -> CocoTruth:
         raise InputError.of(path, "not a COCO ground truth (an object with images, annotations, categories)")
     try:
         truth = _truth_of(document, path.parent)
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as problem:
+    except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as problem:
         raise InputError.of(path, f"broken COCO record ({type(problem).__name__}: {problem})") from None
     _check(truth, path)
     return truth
@@ -118,6 +118,7 @@ def _truth_of(document: dict[str, Any], root: Path) -> CocoTruth:
         )
         for row in document["images"]
     ]
+    _ = [image.spacing_mm_xy for image in images]  # complains of a broken one here
     annotations = [
         CocoAnnotation(
             _id(row.get("id", number)),

@@ -1,58 +1,89 @@
-"""DICOM slices -> headers and volumes, by SimpleITK's GDCM; messages hold no identifier, UID or date.
+"""DICOM files -> headers of CT slices; what is no CT slice is left out and counted by its reason.
 
-A series is refused rather than guessed at: mixed orientations, missing slices, uneven spacing and a tilted gantry are
-errors that say what is wrong.
+No message holds an identifier, UID or date.
 """
 
 from __future__ import annotations
 
-import logging
+import math
+import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from lungct.io.dicom_elements import BrokenDicom, Elements, is_dicom, read_elements
+from lungct.io.dicom_pixels import StoredPixels
 
-from lungct.errors import InputError
-from lungct.types import FloatArray, Grid, Volume
+__all__ = ["SliceHeader", "is_dicom", "read_headers"]
 
-logger = logging.getLogger("lungct")
-SAME_POSITION_MM = 0.01
-UNEVEN_FRACTION = 0.02
-ORIENTATION_TOLERANCE = 1e-3
+IMAGE_TYPE, SOP_UID, MODALITY = 0x00080008, 0x00080018, 0x00080060
+PATIENT_ID, SERIES_UID, INSTANCE_NUMBER = 0x00100020, 0x0020000E, 0x00200013
+POSITION, ORIENTATION = 0x00200032, 0x00200037
+SAMPLES, PHOTOMETRIC, FRAMES, ROWS, COLUMNS = 0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011
+PIXEL_SPACING = 0x00280030
+ALLOCATED, STORED, HIGH_BIT, SIGNED = 0x00280100, 0x00280101, 0x00280102, 0x00280103
+PADDING, PADDING_LIMIT, INTERCEPT, SLOPE = 0x00280120, 0x00280121, 0x00281052, 0x00281053
+VOLUME_TAGS = {
+    0x00200100: "temporal position",
+    0x00200012: "acquisition number",
+    0x00209241: "percentage of the cardiac phase",
+    0x00181060: "trigger time",
+    0x00181210: "convolution kernel",
+}
+"""What may tell the volumes apart that share one series UID, in the order in which it is asked."""
+LARGEST = 1e6
+"""Of rescale slope and intercept, beyond which they mean nothing in HU."""
+_WANTED = frozenset(
+    {IMAGE_TYPE, SOP_UID, MODALITY, PATIENT_ID, SERIES_UID, INSTANCE_NUMBER, POSITION, ORIENTATION, SAMPLES, FRAMES}
+    | {
+        PHOTOMETRIC,
+        ROWS,
+        COLUMNS,
+        PIXEL_SPACING,
+        ALLOCATED,
+        STORED,
+        HIGH_BIT,
+        SIGNED,
+        PADDING,
+        PADDING_LIMIT,
+        INTERCEPT,
+        SLOPE,
+    }
+    | VOLUME_TAGS.keys()
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SliceHeader:
-    """What one DICOM file says of its slice; positions and directions in LPS."""
+    """What one DICOM file says of its slice; positions and directions in LPS.
+
+    Attributes:
+        volume_marks: the values of :data:`VOLUME_TAGS`, in their order.
+    """
 
     path: Path
     series_uid: str
+    sop_uid: str
     patient_id: str
     instance_number: int
     position_lps_mm: tuple[float, ...]
     orientation: tuple[float, ...]
     size_xy: tuple[int, int]
     spacing_mm_xy: tuple[float, float]
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file has DICOM's four letters behind its preamble."""
-    try:
-        with open(path, "rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+    pixels: StoredPixels
+    volume_marks: tuple[str, ...] = ()
 
 
 def read_headers(folder: Path) -> tuple[list[SliceHeader], Counter[str]]:
-    """The CT slices below ``folder``, by path, and how many files were left out for each reason."""
+    """The CT slices below ``folder``, by path, and how many files were left out for each reason.
+
+    Raises:
+        OSError: a file or folder that must not be read.
+    """
     headers, skipped = [], Counter[str]()
     for path in sorted(_files(folder)):
-        found = _read_header(path)
+        found = read_header(path)
         if isinstance(found, SliceHeader):
             headers.append(found)
         else:
@@ -61,158 +92,96 @@ def read_headers(folder: Path) -> tuple[list[SliceHeader], Counter[str]]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    def refuse(problem: OSError) -> None:
+        raise problem
+
+    for parent, _, names in os.walk(folder, onerror=refuse):
+        yield from (Path(parent, name) for name in names if not name.startswith("."))
 
 
-def _read_header(path: Path) -> SliceHeader | str:
+def read_header(path: Path) -> SliceHeader | str:
     """The header, or the reason why the file is no CT slice."""
-    if not is_dicom(path):
+    if not path.is_file():
         return "no DICOM"
-    import SimpleITK
-
-    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
-    reader = SimpleITK.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(path))
     try:
-        reader.ReadImageInformation()
-    except RuntimeError:
-        return "no image"
+        found = read_elements(path, _WANTED)
+        return "no DICOM" if found is None else _why_not(found) or _header_of(path, found)
+    except BrokenDicom:
+        return "broken DICOM"
 
-    def tag(key: str) -> str:
-        return str(reader.GetMetaData(key)).strip(" \0") if reader.HasMetaDataKey(key) else ""
 
-    size = reader.GetSize()
-    if "LOCALIZER" in tag("0008|0008").upper():
+def _why_not(found: Elements) -> str:
+    if "LOCALIZER" in found.text(IMAGE_TYPE).upper():
         return "localizer"
-    if tag("0008|0060") not in ("CT", ""):
+    if found.text(MODALITY) not in ("CT", ""):
         return "not CT"
-    if reader.GetNumberOfComponents() != 1:
+    if not found.has_pixels or not found.number(ROWS) or not found.number(COLUMNS):
+        return "no image"
+    if (found.number(SAMPLES) or 1) != 1:
         return "colour"
-    if len(size) > 2 and size[2] != 1:
+    if found.text(FRAMES) not in ("", "0", "1"):
         return "several frames in one file"
-    try:
-        position, orientation = (tuple(map(float, tag(key).split("\\"))) for key in ("0020|0032", "0020|0037"))
-    except ValueError:
+    return ""
+
+
+def _header_of(path: Path, found: Elements) -> SliceHeader | str:
+    position, orientation, spacing_yx = (_numbers(found, tag) for tag in (POSITION, ORIENTATION, PIXEL_SPACING))
+    if len(position) != 3 or len(orientation) != 6:
         return "no position"
-    if len(position) != 3 or len(orientation) != 6 or not np.isfinite(position + orientation).all():
-        return "no position"
-    number = tag("0020|0013")
+    if len(spacing_yx) != 2 or min(spacing_yx) <= 1e-3:
+        return "no pixel spacing"
+    pixels = _pixels_of(found)
+    if pixels is None:
+        return "no usable rescale slope"
     return SliceHeader(
         path=path,
-        series_uid=tag("0020|000e"),
-        patient_id=tag("0010|0020"),
-        instance_number=int(number) if number.lstrip("-").isdigit() else 0,
+        series_uid=found.text(SERIES_UID),
+        sop_uid=found.text(SOP_UID),
+        patient_id=found.text(PATIENT_ID),
+        instance_number=_whole(found.text(INSTANCE_NUMBER)),
         position_lps_mm=position,
         orientation=orientation,
-        size_xy=(size[0], size[1]),
-        spacing_mm_xy=reader.GetSpacing()[:2],
+        size_xy=(found.number(COLUMNS) or 0, found.number(ROWS) or 0),
+        spacing_mm_xy=(spacing_yx[1], spacing_yx[0]),
+        pixels=pixels,
+        volume_marks=tuple(found.text(tag) for tag in VOLUME_TAGS),
     )
 
 
-def read_series(headers: Sequence[SliceHeader], name: str) -> Volume:
-    """Stack the slices of one series by their position; HU by each slice's own rescale slope and intercept.
-
-    ``name`` stands for the series in messages. Of slices at one position the one of lowest InstanceNumber is kept.
-
-    Raises:
-        InputError: fewer than two slices, mixed orientations, sizes or pixel spacings, missing slices, uneven spacing,
-            a tilted gantry, a file that cannot be decoded.
-    """
-    direction = _direction(headers, name)
-    kept, position_mm = _in_order(headers, direction, name)
-    step_mm = _step(position_mm, name)
-    _refuse_tilt(kept, direction, name)
-    width, height = kept[0].size_xy
-    hu = _read_slices(kept, name)
-    spacing = (step_mm, float(kept[0].spacing_mm_xy[1]), float(kept[0].spacing_mm_xy[0]))
-    x, y, z = kept[0].position_lps_mm
-    return Volume(hu, Grid((len(kept), height, width), spacing, (x, y, z), tuple(direction.ravel().tolist())))
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        return 0
 
 
-def _direction(headers: Sequence[SliceHeader], name: str) -> FloatArray:
-    if len(headers) < 2:
-        raise InputError.of(name, "only one slice in the series, no volume")
-    first = headers[0]
-    orientations = np.array([header.orientation for header in headers])
-    planes: list[FloatArray] = []
-    for one in orientations:
-        if all(np.abs(one - plane).max() > ORIENTATION_TOLERANCE for plane in planes):
-            planes.append(one)
-    if len(planes) > 1:
-        hint = "split it into one folder per orientation, or leave the series out"
-        raise InputError.of(name, f"{len(headers)} slices of {len(planes)} orientations under one series UID", hint)
-    for what, values in (
-        ("image sizes", {header.size_xy for header in headers}),
-        ("pixel spacings", {tuple(np.round(header.spacing_mm_xy, 4)) for header in headers}),
-    ):
-        if len(values) > 1:
-            raise InputError.of(name, f"slices of {len(values)} {what} in one series")
-    row, column = np.array(first.orientation[:3]), np.array(first.orientation[3:])
-    if abs(np.linalg.norm(row) - 1) > 0.01 or abs(np.linalg.norm(column) - 1) > 0.01 or abs(row @ column) > 0.01:
-        raise InputError.of(name, "ImageOrientationPatient is no pair of unit vectors at right angles")
-    row = row / np.linalg.norm(row)
-    normal = np.cross(row, column)
-    normal /= np.linalg.norm(normal)
-    return np.stack([row, np.cross(normal, row), normal], axis=1)
+def _numbers(found: Elements, tag: int) -> tuple[float, ...]:
+    """Every number of a value; empty where one of them is none."""
+    try:
+        numbers = tuple(map(float, found.text(tag).split("\\")))
+    except ValueError:
+        return ()
+    return numbers if all(map(math.isfinite, numbers)) else ()
 
 
-def _in_order(headers: Sequence[SliceHeader], direction: FloatArray, name: str) -> tuple[list[SliceHeader], FloatArray]:
-    places = {header.path: float(np.dot(header.position_lps_mm, direction[:, 2])) for header in headers}
-    kept: list[SliceHeader] = []
-    for header in sorted(headers, key=lambda one: (places[one.path], one.instance_number)):
-        if kept and places[header.path] - places[kept[-1].path] < SAME_POSITION_MM:
-            kept[-1] = min(kept[-1], header, key=lambda one: one.instance_number)
-        else:
-            kept.append(header)
-    if len(kept) < len(headers):
-        logger.warning("%s: %d slices at a position taken already are left out", name, len(headers) - len(kept))
-    if len(kept) < 2:
-        raise InputError.of(name, f"all {len(headers)} slices lie at one position, no volume")
-    return kept, np.array([places[header.path] for header in kept])
+def _pixels_of(found: Elements) -> StoredPixels | None:
+    """None where slope or intercept make no sense."""
+    slope = _numbers(found, SLOPE) if found.text(SLOPE) else (1.0,)
+    intercept = _numbers(found, INTERCEPT) if found.text(INTERCEPT) else (0.0,)
+    if len(slope) != 1 or len(intercept) != 1 or not 0 < abs(slope[0]) <= LARGEST or abs(intercept[0]) > LARGEST:
+        return None
+    allocated, signed = found.number(ALLOCATED) or 16, found.number(SIGNED) == 1
+    stored = found.number(STORED) or allocated
+    high_bit = found.number(HIGH_BIT) or stored - 1
+    direct = allocated in (8, 16) and 0 < stored <= high_bit + 1 <= allocated
+    offset = found.pixels_at[0] if found.pixels_at and direct else None
+    dtype = f"{'>' if found.big_endian else '<'}{'i' if signed else 'u'}{allocated // 8}"
+    ends = [found.number(tag) for tag in (PADDING, PADDING_LIMIT)]
+    known = sorted(_as_signed(end, allocated) if signed else end for end in ends if end is not None)
+    padding = (known[0], known[-1]) if known and ends[0] is not None else None
+    inverted = found.text(PHOTOMETRIC) == "MONOCHROME1"
+    return StoredPixels(offset, dtype, stored, high_bit, slope[0], intercept[0], padding, inverted)
 
 
-def _step(position_mm: FloatArray, name: str) -> float:
-    gaps = np.diff(position_mm)
-    usual = float(np.median(gaps))
-    worst = int(np.argmax(np.abs(gaps - usual)))
-    if abs(gaps[worst] - usual) <= UNEVEN_FRACTION * usual + SAME_POSITION_MM:
-        return float(position_mm[-1] - position_mm[0]) / len(gaps)
-    missing = int(np.rint(gaps / usual - 1).clip(0).sum())
-    if missing and np.abs(gaps / usual - np.rint(gaps / usual)).max() <= 0.1:
-        first = int(np.argmax(gaps > 1.5 * usual)) + 1
-        problem = f"{missing} of {len(position_mm) + missing} slices missing, the first after slice {first}"
-    else:
-        problem = f"uneven slice spacing, {gaps.min():.2f} to {gaps.max():.2f} mm"
-    raise InputError.of(name, problem, "export the series anew; gaps are not filled in")
-
-
-def _refuse_tilt(kept: Sequence[SliceHeader], direction: FloatArray, name: str) -> None:
-    offsets = np.array([header.position_lps_mm for header in kept]) - kept[0].position_lps_mm
-    drift = np.abs(offsets @ direction[:, :2])
-    if (drift > 0.5 * np.asarray(kept[0].spacing_mm_xy)).any():
-        hint = "resample it to a straight grid first"
-        raise InputError.of(name, f"slices shift sideways by up to {drift.max():.1f} mm (tilted gantry)", hint)
-
-
-def _read_slices(kept: Sequence[SliceHeader], name: str) -> NDArray[Any]:
-    import SimpleITK
-
-    planes = []
-    for number, header in enumerate(kept, 1):
-        try:
-            image = SimpleITK.ReadImage(str(header.path), imageIO="GDCMImageIO")
-        except RuntimeError:
-            raise InputError.of(name, f"slice {number} of {len(kept)} cannot be decoded") from None
-        plane = SimpleITK.GetArrayFromImage(image)
-        plane = plane.reshape(plane.shape[-2:])
-        planes.append(_narrowed(plane))
-    return np.stack(planes)
-
-
-def _narrowed(plane: NDArray[Any]) -> NDArray[Any]:
-    """Whole HU as int16, fractions as float32."""
-    if plane.dtype.kind not in "iu":
-        return plane.astype(np.float32)
-    limits = np.iinfo(np.int16)
-    return np.asarray(np.clip(plane, limits.min, limits.max), dtype=np.int16)
+def _as_signed(word: int, bits: int) -> int:
+    return word - (1 << bits) if word >= 1 << bits - 1 else word

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 from lungct.errors import InputError
 
 LONGEST = 1 << 16
+_NRRD_LINE = re.compile(r"#.*|[\x20-\x7e]+:[\t\x20-\x7e\x80-\xff]*")
 MOST_VOXELS = 1 << 33
 BYTES = {
     "char": 1, "uchar": 1, "int8": 1, "uint8": 1, "signed char": 1, "unsigned char": 1,
@@ -29,7 +31,7 @@ def check_header(path: Path) -> None:
     nrrd = path.suffix.lower() in (".nrrd", ".nhdr")
     if nrrd and not text.startswith("NRRD"):
         raise InputError.of(path, "not readable (no NRRD magic)")
-    fields = _nrrd_fields(text) if nrrd else _meta_fields(text)
+    fields = _nrrd_fields(text, path) if nrrd else _meta_fields(text)
     names = ("dimension", "sizes", "type") if nrrd else ("NDims", "DimSize", "ElementType")
     dimension, sizes, kind = (fields.get(name, "") for name in names)
     count = _voxels(path, dimension, sizes, names)
@@ -68,8 +70,19 @@ def _meta_fields(text: str) -> dict[str, str]:
     return fields
 
 
-def _nrrd_fields(text: str) -> dict[str, str]:
-    """Lines ``key: value`` up to the first empty one."""
+def _nrrd_fields(text: str, path: Path) -> dict[str, str]:
+    """Lines ``key: value`` up to the first empty one.
+
+    Voxels among the lines, as where the empty one is lost, end ITK's NRRD reader and Python with it.
+    """
     head = text.replace("\r\n", "\n").split("\n\n", 1)[0]
-    lines = (line.partition(":") for line in head.split("\n") if not line.startswith("#"))
-    return {key.strip().lower(): value.strip() for key, _, value in lines}
+    fields = {}
+    for line in head.rstrip("\n").split("\n")[1:]:
+        if not _NRRD_LINE.fullmatch(line):
+            raise InputError.of(path, "broken NRRD header", "expected lines 'field: value' up to a blank line")
+        if not line.startswith("#"):
+            key, _, value = line.partition(":")
+            fields[key.strip().lower()] = value.strip()
+        if line.lower().startswith("data file: list"):
+            break
+    return fields

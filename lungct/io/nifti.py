@@ -28,6 +28,7 @@ RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 COMPRESSION = 1
 SHEAR_TOLERANCE = 1e-3
 _MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # metres, micrometres; 2 is mm, and so is what says nothing
+LONGEST_HEADER = 1024
 _UNREADABLE: tuple[Any, ...] = (
     OSError,
     EOFError,
@@ -100,6 +101,25 @@ def read_nifti(path: Path) -> Volume:
     return Volume(voxels.transpose(2, 1, 0), grid)
 
 
+def read_nifti_grid(path: Path) -> Grid:
+    """The grid of a 3D NIfTI, read from its header alone.
+
+    Raises:
+        InputError: as :func:`read_nifti`, as far as the header tells.
+    """
+    try:
+        with open(path, "rb") as stream:
+            packed = stream.read(2) == b"\x1f\x8b"
+            stream.seek(0)
+            data = (igzip.IGzipFile(fileobj=stream) if packed else stream).read(LONGEST_HEADER)
+        header = _header(data)
+    except FileNotFoundError:
+        raise InputError.of(path, "no such file") from None
+    except _UNREADABLE as problem:
+        raise InputError.of(path, f"not readable as NIfTI ({' '.join(str(problem).split())[:120]})") from None
+    return _grid(header, _shape(header, path), path)
+
+
 def _header(data: bytes) -> Any:
     sizes = {int.from_bytes(data[:4], order) for order in ("little", "big")}
     if not sizes & {348, 540}:
@@ -117,11 +137,7 @@ def _header(data: bytes) -> Any:
 
 def _voxels(data: bytes, header: Any, path: Path) -> NDArray[Any]:
     """(X, Y, Z) view of the file's bytes where no slope asks for more."""
-    shape = header.get_data_shape()
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    if len(shape) != 3 or min(shape) < 1:
-        raise InputError.of(path, f"shape {header.get_data_shape()}, expected one 3D volume")
+    shape = _shape(header, path)
     kind = header.get_data_dtype()
     if kind.fields is not None or kind.kind == "c":
         raise InputError.of(path, "colour or complex voxels, expected HU")
@@ -134,6 +150,15 @@ def _voxels(data: bytes, header: Any, path: Path) -> NDArray[Any]:
     scaled *= np.float32(slope)
     scaled += np.float32(intercept or 0.0)
     return scaled
+
+
+def _shape(header: Any, path: Path) -> tuple[int, ...]:
+    shape: tuple[int, ...] = header.get_data_shape()
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) != 3 or min(shape) < 1:
+        raise InputError.of(path, f"shape {header.get_data_shape()}, expected one 3D volume")
+    return shape
 
 
 def _grid(header: Any, shape: tuple[int, ...], path: Path) -> Grid:

@@ -1,4 +1,4 @@
-"""One volume file of any format -> Volume: NIfTI by our own reader, MHD, MHA and NRRD by SimpleITK."""
+"""One volume file of any format -> Volume, or its grid alone: NIfTI by our own reader, MHD, MHA, NRRD by SimpleITK."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lungct.errors import InputError
 from lungct.io.itk_header import check_header
-from lungct.io.nifti import read_nifti
+from lungct.io.nifti import read_nifti, read_nifti_grid
 from lungct.io.place import check_place
 from lungct.types import Grid, Volume
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 ITK_SUFFIXES = (".mhd", ".mha", ".nrrd", ".nhdr")
+NRRD_SUFFIXES = (".nrrd", ".nhdr")
 SUFFIXES = NIFTI_SUFFIXES + ITK_SUFFIXES
 
 
@@ -39,36 +41,94 @@ def read_volume(path: Path) -> Volume:
     Raises:
         InputError: missing, truncated, of another format, not 3D, colour, or a geometry that makes no sense.
     """
+    return read_nifti(path) if _checked_suffix(path) in NIFTI_SUFFIXES else _read_itk(path)
+
+
+def read_grid(path: Path) -> Grid:
+    """The grid that :func:`read_volume` would give, from the file's header alone.
+
+    Raises:
+        InputError: as :func:`read_volume`, as far as the header tells.
+    """
+    if _checked_suffix(path) in NIFTI_SUFFIXES:
+        return read_nifti_grid(path)
+    import SimpleITK
+
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(path))
+    _by_itk(path, reader.ReadImageInformation)
+    return itk_grid(reader, path) if reader.GetDimension() == 3 else _read_itk(path).grid
+
+
+def read_plane(path: Path) -> tuple[NDArray[Any], tuple[float, float]]:
+    """(Y, X) array and its (x, y) pixel spacing in mm from a file of one slice, stored as 2D or as 3D of one slice.
+
+    A file that does not say its spacing gives 1 x 1.
+
+    Raises:
+        InputError: missing, not readable, more than one slice, colour.
+    """
+    if not path.is_file():
+        raise InputError.of(path, "no such file")
+    image = _itk_image(path)
+    if image.GetDimension() < 2 or image.GetSize()[2:] not in ((), (1,)):
+        raise InputError.of(path, f"size {image.GetSize()}, expected one slice")
+    check_place(image.GetSpacing(), image.GetOrigin(), path)
+    x, y = (float(value) for value in image.GetSpacing()[:2])
+    voxels = _itk_voxels(image, path)
+    return voxels.reshape(voxels.shape[-2:]), (x, y)
+
+
+def _checked_suffix(path: Path) -> str:
     suffix = volume_suffix(path.name)
     if not suffix:
         raise InputError.of(path, "not a volume by its name", f"expected one of {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise InputError.of(path, "no such file")
-    return read_nifti(path) if suffix in NIFTI_SUFFIXES else _read_itk(path)
+    return suffix
 
 
 def _read_itk(path: Path) -> Volume:
+    image = _itk_image(path)
+    while image.GetDimension() > 3 and image.GetSize()[-1] == 1:
+        image = image[(slice(None),) * (image.GetDimension() - 1) + (0,)]
+    if image.GetDimension() != 3:
+        raise InputError.of(path, f"{image.GetDimension()}D of size {image.GetSize()}, expected one 3D volume")
+    return Volume(_itk_voxels(image, path), itk_grid(image, path))
+
+
+def _itk_image(path: Path) -> Any:
+    import SimpleITK
+
+    image: Any = _by_itk(path, lambda: SimpleITK.ReadImage(str(path)))
+    if min(image.GetSize()) < 1:
+        raise InputError.of(path, f"no voxel in it, its size is {image.GetSize()}")
+    return image
+
+
+def _itk_voxels(image: Any, path: Path) -> NDArray[Any]:
+    import SimpleITK
+
+    if image.GetNumberOfComponentsPerPixel() != 1 or "complex" in image.GetPixelIDTypeAsString():
+        raise InputError.of(path, "colour, vector or complex voxels, expected HU")
+    voxels: NDArray[Any] = SimpleITK.GetArrayFromImage(image)
+    return voxels
+
+
+def _by_itk(path: Path, read: Callable[[], Any]) -> Any:
+    """What ITK reads of a file whose header has been looked at; ITK's complaint in one line otherwise."""
     import SimpleITK
 
     check_header(path)
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
     with _stderr_kept() as said:
         try:
-            image = SimpleITK.ReadImage(str(path))
+            return read()
         except RuntimeError as problem:
             said.flush()
             said.seek(0)
             reason = said.readline().decode(errors="replace").strip() or itk_reason(problem)
             raise InputError.of(path, f"not readable ({reason})") from None
-    if min(image.GetSize()) < 1:
-        raise InputError.of(path, f"no voxel in it, its size is {image.GetSize()}")
-    while image.GetDimension() > 3 and image.GetSize()[-1] == 1:
-        image = image[(slice(None),) * (image.GetDimension() - 1) + (0,)]
-    if image.GetDimension() != 3:
-        raise InputError.of(path, f"{image.GetDimension()}D of size {image.GetSize()}, expected one 3D volume")
-    if image.GetNumberOfComponentsPerPixel() != 1 or "complex" in image.GetPixelIDTypeAsString():
-        raise InputError.of(path, "colour, vector or complex voxels, expected HU")
-    return Volume(SimpleITK.GetArrayFromImage(image), itk_grid(image, path))
 
 
 @contextlib.contextmanager
@@ -86,7 +146,7 @@ def _stderr_kept() -> Iterator[IO[bytes]]:
 
 
 def itk_grid(image: object, path: Path) -> Grid:
-    """The grid of a 3D SimpleITK image; its world is LPS mm already.
+    """The grid of a 3D SimpleITK image or of a reader that knows its header; its world is LPS mm already.
 
     Raises:
         InputError: a spacing or origin that is not finite, axes that are not at right angles.

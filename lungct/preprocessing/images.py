@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from lungct.preprocessing.cases import Ledger, Outcome, Record, Running, run_cas
 from lungct.preprocessing.input_key import image_key
 from lungct.types import SliceImage
 
+logger = logging.getLogger("lungct")
 IMAGE_SCHEMA = "lungct.image/1"
 SLICES = "slices.json"
 NODULE = "nodule"
@@ -59,6 +61,9 @@ def write_images(
     by_name = {image.image_id: image for image in images}
     outcome = run_cases("images", _Work(ledger, hu_clip, running.resume), by_name, running)
     truth = _truth(outcome.records, by_name, hu_clip)
+    lost = sum(record["boxes"] for record in outcome.records) - len(truth.annotations)
+    if lost:
+        logger.warning("%d boxes lie outside their image and are left out", lost)
     write_truth(ledger.staging / SLICES, truth)
     return outcome, len(truth.annotations)
 

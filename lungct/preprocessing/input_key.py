@@ -16,7 +16,7 @@ _VOXEL_SUFFIXES = {".mhd": (".raw", ".zraw", ".raw.gz"), ".nhdr": (".raw", ".raw
 
 def scan_key(scan: Scan) -> str:
     """Hex digest of a scan's files (path, size, time of change), its nodules and what else its source says of it."""
-    said = (scan.case_id, scan.patient_id, scan.split, scan.source, scan.truth_known, scan.nodules)
+    said = (scan.case_id, scan.patient_id, scan.split, scan.source, scan.truth_known, scan.nodules, scan.attributes)
     return _digest(said, _files(scan.load))
 
 

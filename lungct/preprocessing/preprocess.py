@@ -11,7 +11,7 @@ from lungct.io.atomic import check_replaceable, staged_folder
 from lungct.io.manifest import write_manifest
 from lungct.preprocessing.cases import Ledger, Running
 from lungct.preprocessing.images import SLICES, write_images
-from lungct.preprocessing.scans import NODULES, VolumeOptions, write_scans
+from lungct.preprocessing.scans import VolumeOptions, write_scans
 from lungct.registry import HU_CLIP
 from lungct.sources.source import Contents, SourceOptions, read_source
 
@@ -89,23 +89,24 @@ def preprocess(
     stated = options.record(contents.name)
     with staged_folder(out, command="preprocess", overwrite=running.overwrite, resume=running.resume) as staging:
         ledger = Ledger(staging, json.dumps(stated, sort_keys=True))
-        summary, records = _write(contents, ledger, options, running)
-        table = SLICES if contents.images else NODULES
-        ledger.close([table, *(record["path"] for record in records)])
+        summary, records, tables = _write(contents, ledger, options, running)
+        ledger.close([*tables, *(record["path"] for record in records)])
         write_manifest(staging, "preprocess", stated, records)
     return summary
 
 
 def _write(
     contents: Contents, ledger: Ledger, options: PreprocessOptions, running: Running
-) -> tuple[PreprocessSummary, list[dict[str, Any]]]:
+) -> tuple[PreprocessSummary, list[dict[str, Any]], list[str]]:
     if contents.images:
+        tables = [SLICES]
         outcome, boxes = write_images(ledger, contents.images, options.hu_clip, running)
         summary = PreprocessSummary(
             contents.name, images=len(outcome.records), nodules=boxes, failed=tuple(outcome.failed)
         )
     else:
-        outcome = write_scans(ledger, contents.scans, options.volume, options.hu_clip, running)
+        frame = options.reading.csv_frame
+        outcome, tables = write_scans(ledger, contents.scans, options.volume, options.hu_clip, running, csv_frame=frame)
         summary = PreprocessSummary(
             contents.name,
             scans=len(outcome.records),
@@ -113,4 +114,4 @@ def _write(
             nodule_free=sum(record["truth_known"] and not record["nodules"] for record in outcome.records),
             failed=tuple(outcome.failed),
         )
-    return summary, list(outcome.records)
+    return summary, list(outcome.records), tables

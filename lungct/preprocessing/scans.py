@@ -1,23 +1,29 @@
-"""A source of volumes -> ``scans/<case_id>.nii.gz`` on one orientation, spacing and HU range, and ``nodules.csv``."""
+"""A source of volumes -> ``scans/<case_id>.nii.gz`` on one orientation, spacing and HU range, and ``nodules.csv``.
+
+Findings that are to be left out of an evaluation go to ``excluded.csv``, where the source has any.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from lungct.ct.frame import in_tissue, inside, likely_by_tissue, tissue_counts
 from lungct.ct.geometry import to_canonical
 from lungct.ct.resample import resample
 from lungct.errors import InputError
 from lungct.io.boxes_csv import NIFTI_SUFFIX, write_nodules
 from lungct.io.manifest import SCAN_SCHEMA, sha256_of
 from lungct.io.nifti import write_nifti
+from lungct.io.points_csv import write_points
 from lungct.preprocessing.cases import Ledger, Outcome, Record, Running, run_cases
 from lungct.preprocessing.input_key import scan_key
-from lungct.registry import SPACING_MM_XYZ
-from lungct.types import Grid, Nodule, Scan, Triple
+from lungct.registry import CSV_FRAMES, SPACING_MM_XYZ
+from lungct.sources.excluded import EXCLUDED
+from lungct.types import BoolArray, Nodule, Scan, Triple
 
 logger = logging.getLogger("lungct")
 NODULES = "nodules.csv"
@@ -39,6 +45,7 @@ class _Work:
     ledger: Ledger
     spacing_mm_xyz: Triple | None
     hu_clip: tuple[int, int]
+    csv_frame: str
     resume: bool
 
     def __call__(self, scan: Scan) -> Record:
@@ -59,7 +66,7 @@ class _Work:
         path = f"scans/{scan.case_id}{NIFTI_SUFFIX}"
         write_nifti(self.ledger.staging / path, volume, durable=False)
         grid = volume.grid
-        outside = [nodule.nodule_id for nodule in scan.nodules if not _inside(nodule, grid)]
+        centers = np.array([nodule.center_lps_mm for nodule in scan.nodules]).reshape(-1, 3)
         return {
             "schema": SCAN_SCHEMA,
             "case_id": scan.case_id,
@@ -76,26 +83,55 @@ class _Work:
             "qc": {
                 "input_spacing_mm": list(raw.grid.spacing_mm_zyx[::-1]),
                 "input_shape": list(raw.grid.shape_zyx[::-1]),
-                "nodules_outside": outside,
+                "nodules_outside": _ids(scan.nodules, ~inside(centers, grid)),
+                "nodules_in_air": _ids(scan.nodules, ~in_tissue(centers, raw.hu, raw.grid)),
+                "nodules_in_tissue": tissue_counts(centers, self.csv_frame, raw.hu, raw.grid),
             },
+            **({"attributes": scan.attributes} if scan.attributes else {}),
         }
 
 
 def write_scans(
-    ledger: Ledger, scans: Sequence[Scan], options: VolumeOptions, hu_clip: tuple[int, int], running: Running
-) -> Outcome:
-    """Write every scan and ``nodules.csv``; returns the manifest records."""
+    ledger: Ledger,
+    scans: Sequence[Scan],
+    options: VolumeOptions,
+    hu_clip: tuple[int, int],
+    running: Running,
+    *,
+    csv_frame: str = CSV_FRAMES[0],
+) -> tuple[Outcome, list[str]]:
+    """Write every scan and the tables; returns the manifest records and the names of the tables.
+
+    ``csv_frame`` is what the coordinates were before the source made them LPS mm, and only shapes a warning.
+    """
     by_name = {scan.case_id: scan for scan in scans}
-    work = _Work(ledger, options.spacing_mm_xyz, hu_clip, running.resume)
+    work = _Work(ledger, options.spacing_mm_xyz, hu_clip, csv_frame, running.resume)
     outcome = run_cases("scans", work, by_name, running)
     for record in outcome.records:
         for nodule_id in record["qc"]["nodules_outside"]:
             logger.warning("%s: the centre of nodule %s lies outside the scan", record["case_id"], nodule_id)
-    nodules = [nodule for record in outcome.records for nodule in by_name[record["case_id"]].nodules]
-    write_nodules(ledger.staging / NODULES, nodules)
-    return outcome
+    _warn_of_air([record["qc"]["nodules_in_tissue"] for record in outcome.records], csv_frame)
+    kept = [by_name[record["case_id"]] for record in outcome.records]
+    write_nodules(ledger.staging / NODULES, (nodule for scan in kept for nodule in scan.nodules))
+    excluded = [(scan.case_id, finding) for scan in kept for finding in scan.excluded]
+    if not excluded:
+        return outcome, [NODULES]
+    write_points(ledger.staging / EXCLUDED, excluded)
+    return outcome, [NODULES, EXCLUDED]
 
 
-def _inside(nodule: Nodule, grid: Grid) -> bool:
-    index = grid.to_index(nodule.center_lps_mm)
-    return bool(np.all(index >= -0.5) and np.all(index <= np.asarray(grid.shape_zyx[::-1]) - 0.5))
+def _ids(nodules: Sequence[Nodule], which: BoolArray) -> list[str]:
+    return [nodule.nodule_id for nodule, wanted in zip(nodules, which, strict=True) if wanted]
+
+
+def _warn_of_air(counts: Sequence[Mapping[str, int]], csv_frame: str) -> None:
+    """Where most centres lie in air, or another frame puts nearly all of them into tissue, the whole table is off."""
+    total = {name: sum(one[name] for one in counts) for name in ("nodules", *CSV_FRAMES)}
+    nodules = total.pop("nodules")
+    likely = likely_by_tissue(total, nodules, csv_frame)
+    problem = f"{nodules - total[csv_frame]} of {nodules} nodule centres lie in lung or air, not in tissue"
+    if likely:
+        hint = f"with --csv-frame {likely} it would be {nodules - total[likely]}"
+        logger.warning("%s; %s", problem, hint)
+    elif total[csv_frame] < nodules / 2:
+        logger.warning("%s; are the boxes of other scans, or the voxels not HU?", problem)

@@ -19,7 +19,8 @@ from lungct.preprocessing.images import SLICES, category_names
 from lungct.preprocessing.scan_slices import SELECTION_SCHEMA, ScanWork, SelectOptions, report_missed
 from lungct.preprocessing.split import assign_splits, refuse_duplicates
 from lungct.registry import HU_CLIP, SPLITS
-from lungct.sources.source import read_source
+from lungct.sources.pseudonym import Naming
+from lungct.sources.source import SourceOptions, read_source
 from lungct.types import Nodule, Scan
 
 
@@ -37,7 +38,9 @@ class SelectSummary:
         return {key: value for key, value in asdict(self).items() if key != "failed"}
 
 
-def plan_select_slices(out: Path, slices: Path, options: SelectOptions, *, overwrite: bool = False) -> dict[str, Any]:
+def plan_select_slices(
+    out: Path, slices: Path, options: SelectOptions, *, naming: Naming = Naming(), overwrite: bool = False
+) -> dict[str, Any]:
     """How many patients, and scans or images, each split would get; reads no voxels, writes nothing.
 
     Raises:
@@ -48,7 +51,7 @@ def plan_select_slices(out: Path, slices: Path, options: SelectOptions, *, overw
     if (out / SLICES).is_file():
         rows = [(image.patient_id, str(image.lungct.get("split", ""))) for image in read_truth(out / SLICES).images]
     else:
-        rows = [(scan.patient_id, scan.split) for scan in _scans(out)]
+        rows = [(scan.patient_id, scan.split) for scan in _scans(out, naming)]
     split_of = _splits(rows, options.seed, out)
     what = "images" if (out / SLICES).is_file() else "scans"
     cases = [split_of[patient] for patient, _ in rows]
@@ -59,13 +62,19 @@ def plan_select_slices(out: Path, slices: Path, options: SelectOptions, *, overw
 
 
 def select_slices(
-    out: Path, slices: Path, options: SelectOptions = SelectOptions(), running: Running = Running()
+    out: Path,
+    slices: Path,
+    options: SelectOptions = SelectOptions(),
+    running: Running = Running(),
+    *,
+    naming: Naming = Naming(),
 ) -> SelectSummary:
     """Write the slices that the rule keeps, negatives, and ``train.json``, ``val.json``, ``test.json``.
 
     Args:
         out: what ``lungct preprocess`` wrote, or scans with boxes in one of the layouts that it reads.
         slices: folder to write.
+        naming: how identifiers of a layout that is not ours become names.
 
     Raises:
         InputError: a broken input, a patient in two splits, the same scan in two splits, no slice at all.
@@ -75,8 +84,10 @@ def select_slices(
     stated = asdict(options)
     with staged_folder(slices, command="select-slices", overwrite=running.overwrite, resume=running.resume) as staging:
         ledger = Ledger(staging, json.dumps(stated, sort_keys=True))
-        write = _write_flat if (out / SLICES).is_file() else _write_scans
-        splits, records, failed = write(out, ledger, options, running)
+        if (out / SLICES).is_file():
+            splits, records, failed = _write_flat(out, ledger, options, running)
+        else:
+            splits, records, failed = _write_scans(out, _scans(out, naming), ledger, options, running)
         if not any(truth.images for truth in splits.values()):
             hint = "its scans have no annotation, or no nodule and --negatives 0"
             raise InputError.of(out, "no slice to select", hint)
@@ -128,8 +139,8 @@ def _write_flat(out: Path, ledger: Ledger, options: SelectOptions, running: Runn
     return _by_split(truth.categories, images, annotations, split_of), records, outcome.failed
 
 
-def _scans(out: Path) -> tuple[Scan, ...]:
-    contents = read_source(out)
+def _scans(out: Path, naming: Naming) -> tuple[Scan, ...]:
+    contents = read_source(out, options=SourceOptions(naming=naming))
     if contents.images:
         raise InputError.of(out, "raw 2D slices", "run 'lungct preprocess' on them first")
     return contents.scans
@@ -142,8 +153,10 @@ def _hu_clip(out: Path) -> tuple[int, int]:
     return int(low), int(high)
 
 
-def _write_scans(out: Path, ledger: Ledger, options: SelectOptions, running: Running) -> _Written:
-    scans = {scan.case_id: scan for scan in _scans(out)}
+def _write_scans(
+    out: Path, found: Sequence[Scan], ledger: Ledger, options: SelectOptions, running: Running
+) -> _Written:
+    scans = {scan.case_id: scan for scan in found}
     split_of = _splits(((scan.patient_id, scan.split) for scan in scans.values()), options.seed, out)
     hu_clip = _hu_clip(out)
     outcome = run_cases("scans", ScanWork(ledger, options, hu_clip, running.resume), scans, running)
@@ -176,6 +189,7 @@ def _images(record: Record, scan: Scan, hu_clip: tuple[int, int], first_id: int)
             {
                 "case_id": scan.case_id,
                 "patient_id": scan.patient_id,
+                **scan.attributes,
                 "z_index": image["z_index"],
                 "z_mm": image["z_mm"],
                 **record["grid"],

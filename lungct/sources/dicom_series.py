@@ -1,4 +1,4 @@
-"""A folder tree of DICOM files: one scan per SeriesInstanceUID, named by a pseudonym.
+"""A folder tree of DICOM files: one scan per SeriesInstanceUID, or per volume where several share one.
 
 Files that are no CT slices (other modalities, localizers, reports, colour) are left out and counted. Series without a
 UID are told apart by their folder and named by their content.
@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from lungct.io.dicom import SliceHeader, is_dicom, read_headers, read_series
-from lungct.sources.pseudonym import KEY_VARIABLE, Naming, key_from_environment
+from lungct.io.dicom import SliceHeader, is_dicom, read_headers
+from lungct.io.dicom_stack import read_series, split_volumes
+from lungct.sources.pseudonym import Naming
 from lungct.sources.source import Contents, SourceOptions
 from lungct.types import Scan
 
@@ -33,8 +34,14 @@ def read(path: Path, options: SourceOptions) -> Contents:
     """Every CT series below ``path``; what a series lacks is found out when it is loaded.
 
     Raises:
-        InputError: none; a folder without a series gives empty contents.
+        OSError: a file or folder that must not be read.
     """
+    scans = [scan for series in series_below(path) for scan in _scans_of(series, options.naming)]
+    return Contents(NAME, tuple(sorted(scans, key=lambda scan: scan.case_id)))
+
+
+def series_below(path: Path) -> list[list[SliceHeader]]:
+    """The CT slices below a folder by series; files left out are counted in the log."""
     headers, skipped = read_headers(path)
     for reason, count in sorted(skipped.items()):
         logger.warning("%s: %d files left out: %s", path, count, reason)
@@ -42,22 +49,34 @@ def read(path: Path, options: SourceOptions) -> Contents:
     for header in headers:
         key = (header.series_uid, "") if header.series_uid else ("", str(header.path.parent))
         series[key].append(header)
-    if series and not (options.naming.keep_ids or options.naming.key or key_from_environment()):
-        logger.info("pseudonyms have no key; set %s before sharing the output", KEY_VARIABLE)
-    scans = sorted((_scan_of(slices, options.naming) for slices in series.values()), key=lambda scan: scan.case_id)
-    return Contents(NAME, tuple(scans))
+    return list(series.values())
 
 
-def _scan_of(slices: Sequence[SliceHeader], naming: Naming) -> Scan:
-    uid, patient = slices[0].series_uid, slices[0].patient_id
-    case_id = naming.name("case", uid or _content(slices))
-    return Scan(
-        case_id=case_id,
-        patient_id=naming.name("patient", patient) if patient else case_id,
-        load=partial(read_series, tuple(slices), case_id),
-        source=NAME,
-        truth_known=False,
-    )
+def patient_of(slices: Sequence[SliceHeader], case_id: str, naming: Naming) -> str:
+    """The patient's name in our outputs; a series without one is a patient of its own."""
+    patient = slices[0].patient_id
+    return naming.published("patient", patient) if patient else case_id
+
+
+def case_of(slices: Sequence[SliceHeader], naming: Naming, mark: str = "") -> str:
+    """The name of a series in our outputs, or of the volume in it that ``mark`` tells from others."""
+    uid = slices[0].series_uid
+    return naming.name("case", "/".join(filter(None, (uid, mark))) if uid else _content(slices))
+
+
+def _scans_of(series: Sequence[SliceHeader], naming: Naming) -> Iterator[Scan]:
+    volumes = split_volumes(series)
+    for mark, slices in volumes:
+        case_id = case_of(slices, naming, mark)
+        if mark:
+            logger.info("%s: one of %d volumes under one series UID", case_id, len(volumes))
+        yield Scan(
+            case_id=case_id,
+            patient_id=patient_of(slices, case_id, naming),
+            load=partial(read_series, slices, case_id),
+            source=NAME,
+            truth_known=False,
+        )
 
 
 def _content(slices: Sequence[SliceHeader]) -> bytes:

@@ -17,8 +17,9 @@ from pathlib import Path
 from lungct.errors import InputError
 from lungct.io.boxes_csv import read_nodules
 from lungct.io.volume_file import read_volume, volume_stem
-from lungct.sources.pseudonym import Naming
-from lungct.sources.scan_files import scan_files
+from lungct.sources.csv_frame import placed
+from lungct.sources.pseudonym import Naming, same_spelling
+from lungct.sources.scan_files import identifiers, scan_files
 from lungct.sources.source import Contents, SourceOptions
 from lungct.sources.told import naming_of, told
 from lungct.types import Nodule, Scan
@@ -37,10 +38,11 @@ def read(path: Path, options: SourceOptions) -> Contents:
     """Every NIfTI below ``path`` with the nodules of its rows.
 
     Raises:
-        InputError: a broken CSV, or no scan below ``path``.
+        InputError: a broken CSV, or no scan below ``path``; coordinates in another frame than ``options`` say.
     """
     naming = naming_of(path, options.naming)
-    return Contents(NAME, told(annotated_scans(scan_files(path), path / ANNOTATIONS, NAME, naming), path))
+    scans = annotated_scans(scan_files(path), path / ANNOTATIONS, NAME, naming)
+    return Contents(NAME, told(placed(scans, options.csv_frame, path / ANNOTATIONS, sizes=True), path))
 
 
 def annotated_scans(
@@ -52,44 +54,51 @@ def annotated_scans(
 
     Raises:
         InputError: see :func:`lungct.io.boxes_csv.read_nodules`; two patients or splits, or one nodule_id twice, in the
-            rows of one scan; no annotated scan among the files.
+            rows of one scan; several files of a row's name; no annotated scan among the files.
     """
     rows: dict[str, list[Nodule]] = defaultdict(list)
     for nodule in read_nodules(annotations, source=source):
-        rows[nodule.case_id].append(nodule)
-    absent = rows.keys() - {volume_stem(file) for file in files} if all_files else set()
+        rows[same_spelling(nodule.case_id)].append(nodule)
+    stems = Counter(same_spelling(volume_stem(file)) for file in files)
+    absent = rows.keys() - stems.keys() if all_files else set()
     if rows and len(absent) == len(rows):
-        hint = f"the CSV's first scan is {next(iter(rows))}; file names must be those of the column ct_nifti_file"
+        first = naming.published("case", next(iter(rows)))
+        hint = f"the CSV's first scan is {first}; file names must be those of the column ct_nifti_file"
         raise InputError.of(annotations, "none of its scans is in the folder", hint)
     if absent:
         logger.warning("%s: %d of %d annotated scans are not in the folder", annotations, len(absent), len(rows))
-    return tuple(_scan_of(file, rows.get(volume_stem(file), []), annotations, source, naming) for file in files)
+    known = identifiers(files, annotations.parent)
+    scans = []
+    for file in files:
+        stem = same_spelling(volume_stem(file))
+        case_id = naming.published("case", known[file])
+        if stem in rows and stems[stem] > 1:
+            problem = f"{stems[stem]} files in the folder have the name of one scan, {naming.published('case', stem)}"
+            raise InputError.of(annotations, problem, "file names that rows speak of must differ over all subfolders")
+        scans.append(_scan_of(file, case_id, rows.get(stem, []), annotations, source, naming))
+    return tuple(scans)
 
 
-def _scan_of(file: Path, nodules: list[Nodule], annotations: Path, source: str, naming: Naming) -> Scan:
-    stem = volume_stem(file)
-    case_id = naming.published("case", stem)
-    for what, values in (("patients", {n.patient_id for n in nodules}), ("splits", {n.split for n in nodules})):
+def _scan_of(file: Path, case_id: str, nodules: list[Nodule], annotations: Path, source: str, naming: Naming) -> Scan:
+    patients = {naming.published("patient", one.patient_id) if one.patient_id else case_id for one in nodules}
+    for what, values in (("patients", patients), ("splits", {n.split for n in nodules})):
         if len(values) > 1:
-            raise InputError.of(annotations, f"{stem} has {len(values)} {what}: {', '.join(sorted(values))}")
+            raise InputError.of(annotations, f"{case_id} has {len(values)} {what}: {', '.join(sorted(values))}")
     for nodule_id, count in Counter(n.nodule_id for n in nodules).items():
         if count > 1:
-            problem = f"{stem} has two rows with one nodule_id, {nodule_id!r}"
+            shown = naming.published("nodule", nodule_id)
+            problem = f"{case_id} has two rows with one nodule_id, {shown!r}"
             raise InputError.of(annotations, problem, "number its nodules")
-    named = tuple(
-        replace(
-            nodule,
-            case_id=case_id,
-            patient_id=naming.published("patient", nodule.patient_id),
-            nodule_id=naming.published("nodule", nodule.nodule_id),
-        )
-        for nodule in nodules
-    )
+    patient_id = patients.pop() if patients else case_id
+    names = naming.nodules(case_id, [nodule.nodule_id for nodule in nodules])
     return Scan(
         case_id=case_id,
-        patient_id=named[0].patient_id if named else case_id,
+        patient_id=patient_id,
         load=partial(read_volume, file),
-        nodules=named,
+        nodules=tuple(
+            replace(nodule, case_id=case_id, patient_id=patient_id, nodule_id=name)
+            for nodule, name in zip(nodules, names, strict=True)
+        ),
         split=nodules[0].split if nodules else "",
         source=source,
     )

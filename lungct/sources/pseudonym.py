@@ -5,22 +5,28 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lungct.errors import InputError
 
 KEY_VARIABLE = "LUNGCT_PSEUDONYM_KEY"
+LONGEST_NAME = 80
 _UID = re.compile(r"\d+(\.\d+){4,}")
 _PUBLISHED = re.compile(
     r"(DLCS|PHANTOM)_\d{4}(_\d{2})?"  # DLCS24 and our phantoms, scans and nodules
     r"|LIDC-IDRI-\d{4}|Lung_Dx-[ABEG]\d{4}|C3[LN]-\d{5}"  # LIDC-IDRI, Lung-PET-CT-Dx, CPTAC
-    r"|\d{6}(_\d{2}){0,2}"  # NLST participants and DeepLesion patients, studies, series
-    r"|(case|scan|ct|image|img|patient|subject|sub|volume|vol|series|nodule)[_-]?\d{1,4}(_\d{1,4})?",  # plain numbering
+    # Plain numbering. Four digits and no more, for six may be a birthday or a hospital's number.
+    r"|(case|scan|ct|image|img|patient|subject|sub|subset|volume|vol|series|nodule)[_-]?\d{1,4}(_\d{1,3})?",
     re.IGNORECASE | re.ASCII,
 )
 
 
 @dataclass(frozen=True)
 class Naming:
-    """How the identifiers of a source become names in our outputs.
+    """How the identifiers of a source become names in our outputs and messages.
 
     Attributes:
         keep_ids: names are the source's own identifiers, whatever they give away.
@@ -29,7 +35,7 @@ class Naming:
     """
 
     keep_ids: bool = False
-    key: bytes = b""
+    key: bytes = field(default=b"", repr=False)
 
     def name(self, kind: str, identifier: str | bytes) -> str:
         """``<kind>-<10 hex digits>``, or the identifier itself, safe as a file name, under ``keep_ids``.
@@ -41,9 +47,36 @@ class Naming:
             return as_file_name(identifier)
         return pseudonym(kind, identifier, self.key or key_from_environment())
 
-    def published(self, kind: str, identifier: str) -> str:
-        """The identifier itself where a public data set gave it or it is a running number; else :meth:`name`."""
-        return identifier if _PUBLISHED.fullmatch(identifier) else self.name(kind, identifier)
+    def published(self, kind: str, identifier: str, data_set: str = "") -> str:
+        """The identifier itself where a public data set gave it or it is plain numbering; else :meth:`name`.
+
+        ``data_set`` is the pattern of identifiers that only their layout tells from a hospital's, such as NLST's six
+        digits.
+        """
+        public = _PUBLISHED.fullmatch(identifier) or (data_set and re.fullmatch(data_set, identifier, re.ASCII))
+        return identifier if public else self.name(kind, identifier)
+
+    def nodules(self, case_id: str, identifiers: Sequence[str]) -> list[str]:
+        """Ids of a case's nodules: the source's own where all are published, else ``<case_id>_01`` and so on."""
+        if self.keep_ids:
+            return [as_file_name(one) for one in identifiers]
+        if all(map(_PUBLISHED.fullmatch, identifiers)):
+            return list(identifiers)
+        return [f"{case_id}_{number:02d}" for number in range(1, len(identifiers) + 1)]
+
+    @classmethod
+    def of(cls, keep_ids: bool, key_file: Path | None) -> Naming:
+        """As the command line says it: with the key in a file, if one is given.
+
+        Raises:
+            InputError: see :func:`read_key`.
+        """
+        return cls(keep_ids, read_key(key_file) if key_file else b"")
+
+    @property
+    def has_key(self) -> bool:
+        """Whether there is a secret that the pseudonyms depend on."""
+        return bool(self.key or key_from_environment())
 
 
 def key_from_environment() -> bytes:
@@ -51,23 +84,48 @@ def key_from_environment() -> bytes:
     return os.environ.get(KEY_VARIABLE, "").encode()
 
 
+def read_key(path: Path) -> bytes:
+    """The secret in a file: all its bytes but white space at either end.
+
+    Raises:
+        InputError: no such file, or nothing in it.
+    """
+    try:
+        key = path.read_bytes().strip()
+    except OSError as problem:
+        raise InputError.of(path, f"key file not readable ({problem.strerror})") from None
+    if not key:
+        raise InputError.of(path, "key file without a key", "put a long random line in it, and keep it secret")
+    return key
+
+
 def pseudonym(kind: str, identifier: str | bytes, key: bytes = b"") -> str:
     """``<kind>-<10 hex digits>``: BLAKE2b of the identifier under ``key``."""
     if len(key) > hashlib.blake2b.MAX_KEY_SIZE:
         key = hashlib.blake2b(key).digest()
-    data = identifier.encode() if isinstance(identifier, str) else identifier
+    data = _bytes_of(identifier) if isinstance(identifier, str) else identifier
     digest = hashlib.blake2b(data, digest_size=5, key=key, person=kind.encode()[:16])
     return f"{kind}-{digest.hexdigest()}"
 
 
 def as_file_name(identifier: str) -> str:
     """The identifier, or where it cannot name a file on every system, its safe letters and six hex digits of it."""
-    safe = re.sub(r"[^\w.+-]+", "_", identifier, flags=re.ASCII).lstrip(".")
-    if safe == identifier and safe:
+    safe = re.sub(r"[^\w.+-]+", "_", identifier, flags=re.ASCII).lstrip(".+-").rstrip(".")
+    if safe == identifier and 0 < len(safe) <= LONGEST_NAME:
         return identifier
-    return f"{safe or 'id'}-{hashlib.blake2b(identifier.encode(), digest_size=3).hexdigest()}"
+    digest = hashlib.blake2b(_bytes_of(identifier), digest_size=3).hexdigest()
+    return f"{safe[: LONGEST_NAME - 7] or 'id'}-{digest}"
 
 
 def holds_uid(name: str) -> bool:
     """Whether a file name has a DICOM UID in it."""
     return _UID.search(name) is not None
+
+
+def same_spelling(name: str) -> str:
+    """A name in one of the two ways to write letters with marks, which file systems choose between."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _bytes_of(identifier: str) -> bytes:
+    return same_spelling(identifier).encode(errors="surrogateescape")

@@ -1,12 +1,14 @@
-"""The volume files of a folder, without the masks that lie among them."""
+"""The volume files of a folder, without the masks that lie among them, and what tells them apart."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lungct.io.volume_file import volume_stem, volume_suffix
+from lungct.sources.pseudonym import same_spelling
 
 _MASK_FOLDERS = frozenset({"masks", "mask", "lungs", "labels", "segmentations", "seg-lungs-luna16"})
 _MASK_STEM = re.compile(r"(^|[_-])(mask|masks|seg|segmentation|label|labels|patch)$", re.IGNORECASE)
@@ -19,6 +21,16 @@ def scan_files(folder: Path) -> list[Path]:
     in ``_mask``, ``_seg``, ``_label`` or ``_patch``, which are no scans.
     """
     return sorted(_walk(folder))
+
+
+def identifiers(files: Sequence[Path], folder: Path) -> dict[Path, str]:
+    """What each file is known by: its stem, or where several have the same one, its path below ``folder``."""
+    stems = {file: same_spelling(volume_stem(file)) for file in files}
+    count = Counter(stems.values())
+    return {
+        file: stem if count[stem] == 1 else same_spelling((file.relative_to(folder).parent / stem).as_posix())
+        for file, stem in stems.items()
+    }
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -8,16 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from lungct.io.atomic import MANIFEST
-from lungct.io.manifest import SCAN_SCHEMA, read_manifest
+from lungct.io.manifest import RUN_SCHEMA, SCAN_SCHEMA, read_manifest
 from lungct.sources.pseudonym import Naming
 from lungct.types import Scan
 
+SCANS = "scans"
+
 
 def naming_of(path: Path, naming: Naming) -> Naming:
-    """Names in a folder with a manifest of ours, or of a scan in one's ``scans/``, are names already."""
-    near = (path, path.parent, path.parent.parent)
-    ours = any((folder / MANIFEST).is_file() for folder in near[: 1 if path.is_dir() else 3])
-    return replace(naming, keep_ids=True) if ours else naming
+    """Names in a folder with a manifest of ours, or in its ``scans/``, are names already."""
+    folder = path if path.is_dir() else path.parent
+    near = (folder, folder.parent) if folder.name == SCANS else (folder,)
+    return replace(naming, keep_ids=True) if any(map(_is_ours, near)) else naming
+
+
+def _is_ours(folder: Path) -> bool:
+    return (folder / MANIFEST).is_file() and read_manifest(folder)[0].get("schema") == RUN_SCHEMA
 
 
 def told(scans: tuple[Scan, ...], folder: Path) -> tuple[Scan, ...]:
@@ -40,4 +46,5 @@ def _told(scan: Scan, facts: Mapping[str, Any]) -> Scan:
         split=scan.split or str(facts.get("split", "")),
         source=str(facts.get("source", scan.source)),
         truth_known=bool(scan.nodules) or bool(facts.get("truth_known", scan.truth_known)),
+        attributes=scan.attributes or dict(facts.get("attributes", {})),
     )

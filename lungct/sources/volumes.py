@@ -9,10 +9,12 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from lungct.io.volume_file import read_volume, volume_stem, volume_suffix
+from lungct.io.volume_file import read_volume, volume_suffix
+from lungct.sources.csv_frame import placed
 from lungct.sources.dlcs import annotated_scans
+from lungct.sources.excluded import EXCLUDED, with_excluded
 from lungct.sources.pseudonym import Naming
-from lungct.sources.scan_files import scan_files
+from lungct.sources.scan_files import identifiers, scan_files
 from lungct.sources.source import Contents, SourceOptions
 from lungct.sources.told import naming_of, told
 from lungct.types import Scan
@@ -30,18 +32,19 @@ def read(path: Path, options: SourceOptions) -> Contents:
     """Every volume; where there is no ``nodules.csv`` nothing is known about nodules.
 
     Raises:
-        InputError: a broken CSV or manifest.
+        InputError: a broken CSV or manifest; coordinates in another frame than ``options`` say.
     """
     naming = naming_of(path, options.naming)
-    files = [path] if path.is_file() else scan_files(path)
-    annotations = (path.parent if path.is_file() else path) / NODULES
-    if annotations.is_file() and files:
-        scans = annotated_scans(files, annotations, NAME, naming, all_files=path.is_dir())
+    folder = path if path.is_dir() else path.parent
+    files = scan_files(path) if path.is_dir() else [path]
+    if (folder / NODULES).is_file() and files:
+        scans = annotated_scans(files, folder / NODULES, NAME, naming, all_files=path.is_dir())
+        scans = with_excluded(placed(scans, options.csv_frame, folder / NODULES, sizes=True), folder / EXCLUDED)
     else:
-        scans = tuple(_bare(file, naming) for file in files)
+        scans = tuple(_bare(file, name, naming) for file, name in identifiers(files, folder).items())
     return Contents(NAME, told(scans, path) if path.is_dir() else scans)
 
 
-def _bare(file: Path, naming: Naming) -> Scan:
-    case_id = naming.published("case", volume_stem(file))
+def _bare(file: Path, identifier: str, naming: Naming) -> Scan:
+    case_id = naming.published("case", identifier)
     return Scan(case_id, case_id, partial(read_volume, file), source=NAME, truth_known=False)

@@ -97,7 +97,7 @@ def test_a_folder_of_scans(run_folder: Path, tmp_path: Path) -> None:
         hu = random.integers(-1000, 500, grid.shape_zyx).astype(np.int16)
         write_nifti(tmp_path / "scans" / f"{name}.nii.gz", Volume(hu, grid))
     out = tmp_path / "nodules"
-    result = verb.run(run_folder, tmp_path / "scans", out, device="cpu", score_threshold=0.0, batch=2)
+    result = verb.run(run_folder, tmp_path / "scans", out, keep_ids=True, device="cpu", score_threshold=0.0, batch=2)
     assert {one.name for one in out.iterdir()} == {"detections.json", "nodules.csv", "manifest.ndjson"}
     rows = json.loads((out / "detections.json").read_text())
     assert {row["image_id"] for row in rows} == {f"a/{z:04d}" for z in range(5)} | {f"b/{z:04d}" for z in range(4)}

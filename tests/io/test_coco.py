@@ -94,3 +94,28 @@ def test_another_tools_files(real_data: Path) -> None:
     assert isinstance(truth.images[0].id, str)
     assert set(truth.categories) == {0}
     assert sum(map(len, found)) == len(json.loads((real_data / "coco_string_ids" / "detections.json").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("kind", "record"),
+    [
+        ("annotations", "text"),
+        ("annotations", {"image_id": 1, "category_id": float("inf"), "bbox": [0, 0, 1, 1]}),
+        ("annotations", {"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1], "attributes": 5}),
+        ("images", {"id": 1, "file_name": "a", "width": 2, "height": 2, "lungct": [1]}),
+        ("images", {"id": 1, "file_name": "a", "width": 2, "height": 2, "lungct": {"spacing_mm": [1]}}),
+        ("images", {"id": [1], "file_name": "a", "width": 2, "height": 2}),
+    ],
+)
+def test_records_of_another_shape_are_named(tmp_path: Path, kind: str, record: object) -> None:
+    document = {
+        "images": [{"id": 1, "file_name": "a", "width": 2, "height": 2}],
+        "categories": [{"id": 1, "name": "n"}],
+        kind: [record],
+    }
+    (tmp_path / "t.json").write_text(json.dumps(document))
+    with pytest.raises(InputError, match=r"t\.json: broken COCO record"):
+        read_truth(tmp_path / "t.json")
+    (tmp_path / "t.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match="not readable as JSON"):
+        read_truth(tmp_path / "t.json")

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK
 
 from lungct.errors import InputError
-from lungct.io.volume_file import read_volume, volume_stem, volume_suffix
+from lungct.io.volume_file import read_grid, read_plane, read_volume, volume_stem, volume_suffix
 
 
 @pytest.mark.parametrize("suffix", [".mha", ".mhd", ".nrrd", ".nii.gz", ".nii"])
@@ -20,6 +20,7 @@ def test_every_format_gives_the_same_place(tmp_path: Path, suffix: str) -> None:
     image.SetDirection((1, 0, 0, 0, -1, 0, 0, 0, 1))
     SimpleITK.WriteImage(image, str(tmp_path / f"a{suffix}"))
     volume = read_volume(tmp_path / f"a{suffix}")
+    assert read_grid(tmp_path / f"a{suffix}") == volume.grid
     for x, y, z in ((0, 0, 0), (3, 2, 1)):
         world = image.TransformIndexToPhysicalPoint((x, y, z))
         index = np.rint(volume.grid.to_index(world)).astype(int)
@@ -48,3 +49,38 @@ def test_what_is_no_volume_is_refused(tmp_path: Path) -> None:
             read_volume(tmp_path / name)
         assert "\n" not in str(caught.value)
         assert "itk::" not in str(caught.value)
+
+
+def test_headers_of_broken_files_are_refused_like_the_files(tmp_path: Path) -> None:
+    (tmp_path / "a.mha").write_bytes(b"nothing of the kind")
+    (tmp_path / "a.nii.gz").write_bytes(b"\x1f\x8bnothing")
+    (tmp_path / "a.nii").write_bytes(b"short")
+    SimpleITK.WriteImage(SimpleITK.Image(4, 4, SimpleITK.sitkInt16), str(tmp_path / "flat.mha"))
+    SimpleITK.WriteImage(SimpleITK.Image([4, 4, 3, 1], SimpleITK.sitkInt16), str(tmp_path / "one.mha"))
+    for name in ("a.mha", "a.nii.gz", "a.nii", "flat.mha", "absent.nrrd", "absent.nii", "a.txt"):
+        with pytest.raises(InputError, match=name):
+            read_grid(tmp_path / name)
+    assert read_grid(tmp_path / "one.mha").shape_zyx == (3, 4, 4)
+
+
+def test_voxels_among_the_lines_of_an_nrrd_header_are_refused(tmp_path: Path) -> None:
+    """ITK would end the process."""
+    path = tmp_path / "a.nrrd"
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.full((4, 5, 6), -850, np.int16)), str(path))
+    whole = path.read_bytes()
+    for text in (b"content: \xc3\x96dem\n", b"# \xd6dem\n", b"key:=value\n"):
+        path.write_bytes(whole.replace(b"type: short\n", b"type: short\n" + text))
+        assert read_volume(path).hu.shape == (4, 5, 6)
+    path.write_bytes(whole.replace(b"\n\n", b"\n", 1))
+    for read in (read_volume, read_grid, read_plane):
+        with pytest.raises(InputError, match="broken NRRD header"):
+            read(path)
+
+
+@pytest.mark.parametrize("size", [(5, 4), (5, 4, 1)])
+def test_one_slice_in_two_or_three_dimensions(tmp_path: Path, size: tuple[int, ...]) -> None:
+    image = SimpleITK.GetImageFromArray(np.arange(20, dtype=np.int16).reshape(size[::-1]))
+    image.SetSpacing((0.5, 0.75, 2.0)[: len(size)])
+    SimpleITK.WriteImage(image, str(tmp_path / "a.nrrd"))
+    plane, spacing = read_plane(tmp_path / "a.nrrd")
+    assert (plane.tolist(), spacing) == (np.arange(20).reshape(4, 5).tolist(), (0.5, 0.75))

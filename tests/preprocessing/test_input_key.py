@@ -23,6 +23,7 @@ def test_scan_key_follows_header_voxels_and_nodules(tmp_path: Path) -> None:
     first = scan_key(scan)
     assert scan_key(replace(scan)) == first
     assert scan_key(replace(scan, nodules=(Nodule("n", "a", "a", (0, 0, 0), (1, 1, 1)),))) != first
+    assert scan_key(replace(scan, attributes={"subset": 1})) != first
     voxels.write_bytes(b"12")
     second = scan_key(scan)
     assert second != first

@@ -155,8 +155,8 @@ def test_nodule_outside_its_scan_is_warned_of(dlcs: Path, tmp_path: Path, caplog
     write_nodules(dlcs / "DLCSD24_Annotations.csv", [*rows, far])
     with caplog.at_level(logging.WARNING, "lungct"):
         preprocess(dlcs, tmp_path / "out", OPTIONS)
-    assert "CASE_1: the centre of nodule far lies outside the scan" in caplog.text
-    assert read_manifest(tmp_path / "out")[1]["qc"]["nodules_outside"] == ["far"]
+    assert "CASE_1: the centre of nodule CASE_1_03 lies outside the scan" in caplog.text
+    assert read_manifest(tmp_path / "out")[1]["qc"]["nodules_outside"] == ["CASE_1_03"]
 
 
 def test_plan_writes_nothing_and_sees_what_is_there(dlcs: Path, tmp_path: Path) -> None:

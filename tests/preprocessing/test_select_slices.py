@@ -162,11 +162,11 @@ def test_a_patient_or_a_scan_in_two_splits_is_refused(dlcs: Path, tmp_path: Path
     rows = read_nodules(dlcs / "DLCSD24_Annotations.csv")
     write = dlcs / "DLCSD24_Annotations.csv"
     changed = [
-        type(one)(**{**vars(one), "patient_id": "P", "split": "val" if one.case_id == "CASE_2" else "train"})
+        type(one)(**{**vars(one), "patient_id": "patient_1", "split": "val" if one.case_id == "CASE_2" else "train"})
         for one in rows
     ]
     write_nodules(write, changed)
-    with pytest.raises(InputError, match="patient P is in two splits"):
+    with pytest.raises(InputError, match="patient patient_1 is in two splits"):
         select_slices(dlcs, tmp_path / "slices", ALL)
     write_nodules(write, rows)
     for number in (2, 3, 4):

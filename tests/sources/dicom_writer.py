@@ -34,8 +34,37 @@ def write_slice(path: Path, z_mm: float, **changes: Any) -> None:
     data.PixelData = np.full((6, 5), 1000 + z_mm, np.uint16).tobytes()
     for name, value in changes.items():
         setattr(data, name, value)
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID or "1.2"
     path.parent.mkdir(parents=True, exist_ok=True)
     data.save_as(path, enforce_file_format=True)
+
+
+def write_volume(folder: Path, hu: np.ndarray, spacing_mm_zyx: tuple[float, float, float], **changes: Any) -> list[str]:
+    """One file per slice of a (Z, Y, X) int16 volume, feet first in shuffled order; its SOPInstanceUIDs by slice.
+
+    ``changes`` may be functions of the slice number. Without ``ImagePositionPatient`` the first voxel lies at -20, -30,
+    100 mm.
+    """
+    step, dy, dx = spacing_mm_zyx
+    stored = hu.astype(np.int32) + 1024
+    uids = []
+    for z, plane in enumerate(stored.astype(np.uint16)):
+        own = {name: value(z) if callable(value) else value for name, value in changes.items()}
+        uids.append(own.pop("SOPInstanceUID", f"{SERIES}.9.{z}"))
+        fields = {
+            "SOPInstanceUID": uids[-1],
+            "ImagePositionPatient": [-20.0, -30.0, 100.0 + z * step],
+            "PixelSpacing": [dy, dx],
+            "Rows": plane.shape[0],
+            "Columns": plane.shape[1],
+            "RescaleSlope": 1,
+            "RescaleIntercept": -1024,
+            "InstanceNumber": z + 1,
+            "PixelData": plane.tobytes(),
+            **own,
+        }
+        write_slice(folder / f"{(z * 7) % len(stored):03d}", 0.0, **fields)
+    return uids
 
 
 def write_series(folder: Path, heights_mm: list[float], **changes: Any) -> None:

@@ -11,9 +11,10 @@ import pytest
 from lungct.errors import InputError
 from lungct.preprocessing.preprocess import PreprocessOptions, preprocess
 from lungct.preprocessing.scans import VolumeOptions
-from lungct.sources.source import read_source
+from lungct.sources.pseudonym import Naming
+from lungct.sources.source import SourceOptions, read_source
 
-from .dicom_writer import SECRETS, write_series, write_slice
+from .dicom_writer import PATIENT, SECRETS, SERIES, write_series, write_slice
 
 HEIGHTS = [10.0, 12.5, 15.0, 17.5]
 
@@ -86,17 +87,56 @@ def test_broken_stacks_are_refused(
     assert scan.case_id in str(caught.value)
 
 
-def test_mixed_planes_sizes_and_tilt_are_refused(tmp_path: Path) -> None:
+def test_mixed_planes_and_sizes_are_refused(tmp_path: Path) -> None:
     write_series(tmp_path / "planes", HEIGHTS)
     write_slice(tmp_path / "planes" / "odd", 20.0, ImageOrientationPatient=[1, 0, 0, 0, 0, -1])
     write_series(tmp_path / "sizes", HEIGHTS)
     write_slice(tmp_path / "sizes" / "odd", 20.0, Rows=3, Columns=10)
-    for number, z_mm in enumerate(HEIGHTS):
-        write_slice(tmp_path / "tilt" / str(number), z_mm, ImagePositionPatient=[-20.0, -30.0 + number, z_mm])
-    for name, words in (("planes", "2 orientations"), ("sizes", "2 image sizes"), ("tilt", "tilted gantry")):
+    for name, words in (("planes", "2 orientations"), ("sizes", "2 image sizes")):
         (scan,) = read_source(tmp_path / name).scans
         with pytest.raises(InputError, match=words):
             scan.load()
+
+
+def test_phases_under_one_uid_are_scans_of_one_patient(tmp_path: Path) -> None:
+    for phase in (1, 2):
+        write_series(tmp_path / str(phase), HEIGHTS, TemporalPositionIdentifier=phase, RescaleIntercept=-1000 * phase)
+    scans = read_source(tmp_path).scans
+    assert len({scan.case_id for scan in scans}) == 2
+    assert len({scan.patient_id for scan in scans}) == 1
+    assert sorted(int(scan.load().hu[0, 0, 0]) for scan in scans) == [20, 1020]
+    kept = read_source(tmp_path, None, SourceOptions(naming=Naming(keep_ids=True))).scans
+    assert all(scan.case_id.startswith(SERIES) and scan.patient_id == PATIENT for scan in kept)
+
+
+def test_public_patients_keep_their_names(tmp_path: Path) -> None:
+    write_series(tmp_path, HEIGHTS, PatientID="LIDC-IDRI-0001")
+    assert read_source(tmp_path).scans[0].patient_id == "LIDC-IDRI-0001"
+
+
+def test_each_slice_has_its_own_rescale_and_shape_of_pixels(tmp_path: Path) -> None:
+    for number, z_mm in enumerate(HEIGHTS):
+        write_slice(tmp_path / str(number), z_mm, RescaleSlope=number + 1, RescaleIntercept=-number, Rows=5, Columns=6)
+    volume = read_source(tmp_path).scans[0].load()
+    assert volume.hu[:, 0, 0].tolist() == [(number + 1) * (1000 + int(z)) - number for number, z in enumerate(HEIGHTS)]
+    assert volume.grid.shape_zyx == (4, 5, 6)
+    assert volume.grid.spacing_mm_zyx == (2.5, 0.8, 0.7)
+
+
+def test_what_else_is_no_ct_slice_has_a_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_series(tmp_path, HEIGHTS)
+    pixels = bytes(3 * 30)
+    write_slice(tmp_path / "rgb", 0.0, SamplesPerPixel=3, BitsAllocated=8, BitsStored=8, HighBit=7, PixelData=pixels)
+    write_slice(tmp_path / "frames", 0.0, NumberOfFrames=2)
+    write_slice(tmp_path / "nowhere", 0.0, ImagePositionPatient=None)
+    write_slice(tmp_path / "spacing", 0.0, PixelSpacing=None)
+    write_slice(tmp_path / "report", 0.0, Rows=0)
+    write_slice(tmp_path / "flat", 0.0, RescaleSlope=0)
+    (tmp_path / "cut").write_bytes((tmp_path / "rgb").read_bytes()[:300])
+    assert len(read_source(tmp_path).scans) == 1
+    reasons = ["colour", "several frames in one file", "no position", "no pixel spacing", "no image", "broken DICOM"]
+    for reason in [*reasons, "no usable rescale slope"]:
+        assert f"1 files left out: {reason}" in caplog.text
 
 
 def test_no_identifier_in_output_or_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -13,10 +13,11 @@ from lungct.errors import InputError
 from lungct.io.boxes_csv import write_nodules
 from lungct.io.manifest import SCAN_SCHEMA, write_manifest
 from lungct.io.nifti import write_nifti
-from lungct.sources.pseudonym import pseudonym
+from lungct.sources.pseudonym import Naming, pseudonym
 from lungct.sources.source import SourceOptions, read_source
 from lungct.types import Grid, Nodule, Volume
 
+KEEP = SourceOptions(naming=Naming(keep_ids=True))
 TINY = Volume(np.zeros((2, 3, 4), np.int16), Grid((2, 3, 4), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)))
 
 
@@ -63,33 +64,33 @@ def test_one_scan_in_two_places_is_refused(tmp_path: Path, change: dict[str, str
 
 @pytest.mark.parametrize("table", ["DLCSD24_Annotations.csv", "nodules.csv"])
 def test_one_nodule_id_twice_in_a_scan_is_refused(tmp_path: Path, table: str) -> None:
-    write(tmp_path, "a.nii.gz", "b.nii.gz")
-    write_nodules(tmp_path / table, [nodule("a"), replace(nodule("b"), nodule_id="a_1")])
-    assert len(read_source(tmp_path).scans) == 2
-    write_nodules(tmp_path / table, [nodule("a"), nodule("a")])
-    with pytest.raises(InputError, match=rf"{table}: a has two rows with one nodule_id, 'a_1': number its nodules"):
+    write(tmp_path, "ct1.nii.gz", "ct2.nii.gz")
+    write_nodules(tmp_path / table, [nodule("ct1"), replace(nodule("ct2"), nodule_id="ct1_1")])
+    assert [scan.nodules[0].nodule_id for scan in read_source(tmp_path).scans] == ["ct1_1", "ct1_1"]
+    write_nodules(tmp_path / table, [nodule("ct1"), nodule("ct1")])
+    with pytest.raises(InputError, match=rf"{table}: ct1 has two rows with one nodule_id, 'ct1_1': number its nodules"):
         read_source(tmp_path)
 
 
 @pytest.mark.parametrize("table", ["DLCSD24_Annotations.csv", "nodules.csv", ""])
 def test_no_uid_of_a_file_or_patient_gets_through(tmp_path: Path, table: str) -> None:
     uid = "1.3.6.1.4.1.14519.5.2.1"
-    write(tmp_path, f"{uid}.nii.gz", "plain.nii.gz")
+    write(tmp_path, f"{uid}.nii.gz", "case_2.nii.gz")
     if table:
         write_nodules(tmp_path / table, [nodule(uid)])
     uids, plain = read_source(tmp_path).scans
-    assert plain.case_id == plain.patient_id == "plain"
+    assert plain.case_id == plain.patient_id == "case_2"
     assert uids.case_id == pseudonym("case", uid)
-    assert len(uids.nodules) == bool(table)
+    assert [one.nodule_id for one in uids.nodules] == [f"{uids.case_id}_01"] * bool(table)
     assert all(one.case_id == uids.case_id for one in uids.nodules)
     assert uid not in repr((uids.case_id, uids.patient_id, uids.nodules))
 
 
 def test_volumes_without_csv_have_no_known_truth(tmp_path: Path) -> None:
-    write(tmp_path, "deep/a.nii.gz", "b.nii.gz", "b_mask.nii.gz")
+    write(tmp_path, "deep/ct1.nii.gz", "ct2.nii.gz", "ct2_mask.nii.gz")
     scans = read_source(tmp_path).scans
-    assert [(scan.case_id, scan.truth_known) for scan in scans] == [("b", False), ("a", False)]
-    assert [scan.case_id for scan in read_source(tmp_path / "b.nii.gz").scans] == ["b"]
+    assert [(scan.case_id, scan.truth_known) for scan in scans] == [("ct2", False), ("ct1", False)]
+    assert [scan.case_id for scan in read_source(tmp_path / "ct2.nii.gz").scans] == ["ct2"]
 
 
 def test_manifest_tells_what_no_row_says(tmp_path: Path) -> None:
@@ -103,10 +104,75 @@ def test_manifest_tells_what_no_row_says(tmp_path: Path) -> None:
     ]
 
 
-def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
-    write(tmp_path, "one/a.nii.gz", "two/a.nii.gz")
-    with pytest.raises(InputError, match="2 files have the case id 'a'"):
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    write(tmp_path, "one/ct.nii.gz", "two/ct.nii.gz", "three/scan_3.nii.gz")
+    first, third, second = read_source(tmp_path).scans
+    assert third.case_id == "scan_3"
+    assert [one.case_id for one in (first, second)] == [pseudonym("case", "one/ct"), pseudonym("case", "two/ct")]
+    kept = [scan.case_id for scan in read_source(tmp_path, None, KEEP).scans]
+    assert [one[:-7] for one in kept if one != "scan_3"] == ["one_ct", "two_ct"]
+    write_nodules(tmp_path / "nodules.csv", [nodule("scan_3")])
+    assert len({scan.case_id for scan in read_source(tmp_path).scans}) == 3
+    write_nodules(tmp_path / "nodules.csv", [nodule("ct")])
+    with pytest.raises(InputError, match="2 files in the folder have the name of one scan"):
         read_source(tmp_path)
+
+
+def test_one_scan_in_two_formats_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "scan_1.nii.gz", "scan_1.nii")
+    with pytest.raises(InputError, match="2 files have the case id 'scan_1'"):
+        read_source(tmp_path)
+
+
+@pytest.mark.parametrize("stem", ["a b", "Jos\u00e9", "\u80ba \u7d50\u7bc0", "-x", ".+-" * 3, "A" * 200, "CT. "])
+@pytest.mark.parametrize("keep", [False, True])
+def test_any_file_name_makes_a_safe_name(tmp_path: Path, stem: str, keep: bool) -> None:
+    write(tmp_path, f"x{stem}.nii.gz")
+    (scan,) = read_source(tmp_path, None, SourceOptions(naming=Naming(keep_ids=keep))).scans
+    assert scan.case_id.isascii()
+    assert len(scan.case_id) < 100
+    assert scan.case_id.startswith("x" if keep else "case-")
+
+
+def test_letters_with_marks_are_the_same_however_they_are_written(tmp_path: Path) -> None:
+    write(tmp_path, "Jose\u0301.nii.gz")
+    write_nodules(tmp_path / "nodules.csv", [nodule("Jos\u00e9")])
+    (scan,) = read_source(tmp_path).scans
+    assert len(scan.nodules) == 1
+    assert scan.case_id == pseudonym("case", "Jos\u00e9")
+
+
+def test_names_in_a_folder_of_ours_are_names_already(tmp_path: Path) -> None:
+    write(tmp_path, "scans/case-0011223344.nii.gz")
+    (scan,) = read_source(tmp_path).scans
+    assert scan.case_id != "case-0011223344"
+    (tmp_path / "manifest.ndjson").write_text('{"schema": "somebody else"}')
+    assert read_source(tmp_path).scans[0].case_id == scan.case_id
+    write_manifest(tmp_path, "preprocess", {}, [])
+    for path in (tmp_path, tmp_path / "scans", tmp_path / "scans" / "case-0011223344.nii.gz"):
+        assert read_source(path).scans[0].case_id == "case-0011223344"
+
+
+def test_errors_name_files_as_their_scans(tmp_path: Path) -> None:
+    """The folder that the user named is said, what lies below it only under ``keep_ids``."""
+    path = tmp_path / "Doe Jane" / "19550131  x.nii.gz"
+    path.parent.mkdir()
+    path.write_bytes(b"no volume")
+    (scan,) = read_source(tmp_path).scans
+    with pytest.raises(InputError) as caught:
+        scan.load()
+    assert f"{tmp_path}/folder-" in str(caught.value)
+    assert scan.case_id in str(caught.value)
+    assert "--keep-ids" in str(caught.value)
+    assert not any(word in str(caught.value) for word in ("Doe", "Jane", "1955"))
+    path.unlink()
+    with pytest.raises(InputError) as caught:
+        scan.load()
+    assert "Doe" not in str(caught.value)
+    write(tmp_path, "Doe Jane/19550131  x.nii.gz")
+    path.write_bytes(b"no volume")
+    with pytest.raises(InputError, match="Doe Jane/19550131 x"):
+        read_source(tmp_path, None, KEEP).scans[0].load()
 
 
 def test_what_is_no_source(tmp_path: Path) -> None:
@@ -116,9 +182,6 @@ def test_what_is_no_source(tmp_path: Path) -> None:
         read_source(tmp_path)
     with pytest.raises(InputError, match="nothing to read in it as 'dicom'"):
         read_source(tmp_path, "dicom")
-    write(tmp_path, "a b.nii.gz")
-    with pytest.raises(InputError, match="cannot name a file"):
-        read_source(tmp_path)
 
 
 VOC = """<annotation><size><width>8</width><height>6</height></size>
@@ -176,7 +239,7 @@ def test_broken_voc_is_refused(tmp_path: Path, old: str, new: str, words: str) -
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        ("0001.png,7", "images without a row: 1, first 0002.png"),
+        ("0001.png,7", "images without a row: 1, first image-"),
         ("0001.png,7\n0002.png", "line 3: no image or no seriesuid"),
         ("0001.png,7\n0002.png,", "line 3: no image or no seriesuid"),
         ("", "no row in it"),
@@ -198,5 +261,5 @@ def test_voc_size_that_is_no_number_is_refused(tmp_path: Path) -> None:
 
 def test_voc_image_of_another_size_is_refused(tmp_path: Path) -> None:
     write_voc(tmp_path, "0001", VOC.replace("<width>8", "<width>9"))
-    with pytest.raises(InputError, match="says 9 x 6 pixels, the image has 8 x 6"):
+    with pytest.raises(InputError, match="8 x 6 pixels, its annotations say 9 x 6"):
         read_source(tmp_path).images[0].load()
