@@ -21,7 +21,7 @@ _TABLES = frozenset(
 _SUFFIX = re.compile(
     r"\.(nii|nii\.gz|mhd|mha|nrrd|nhdr|z?raw|dcm|png|jpe?g|bmp|tiff?|npy|csv|xlsx|n?d?json|xml)$", re.IGNORECASE
 )
-HINT = "--keep-ids shows the file's own name"
+HINT = "--keep-ids shows names and cells as they are"
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,14 @@ class Hiding:
                 lambda found: mark(self.shown(self.root / found[1])),
                 text,
             )
+        text = re.sub(r"'[^']*'", self._quoted, text)
         return re.sub("\0(\\d+)\0", lambda found: said[int(found[1])], text)
+
+    def _quoted(self, found: re.Match[str]) -> str:
+        """What stands in quotes is a cell or an element's text, and where columns have shifted it may be a name."""
+        text = found[0][1:-1]
+        known = "\0" in text or not re.search(r"\w{3}", text) or self.naming.published("", text) == text
+        return found[0] if known else "'...'"
 
 
 @contextmanager
