@@ -133,6 +133,9 @@ def _header_of(path: Path, found: Elements) -> SliceHeader | str:
     pixels = _pixels_of(found)
     if pixels is None:
         return "no usable rescale slope"
+    size_xy = (found.number(COLUMNS) or 0, found.number(ROWS) or 0)
+    if pixels.offset is not None and (found.pixels_at or (0, 0))[1] < math.prod(size_xy) * int(pixels.dtype[-1]):
+        return "broken DICOM"
     return SliceHeader(
         path=path,
         series_uid=found.text(SERIES_UID),
@@ -141,7 +144,7 @@ def _header_of(path: Path, found: Elements) -> SliceHeader | str:
         instance_number=_whole(found.text(INSTANCE_NUMBER)),
         position_lps_mm=position,
         orientation=orientation,
-        size_xy=(found.number(COLUMNS) or 0, found.number(ROWS) or 0),
+        size_xy=size_xy,
         spacing_mm_xy=(spacing_yx[1], spacing_yx[0]),
         pixels=pixels,
         volume_marks=tuple(found.text(tag) for tag in VOLUME_TAGS),
