@@ -34,24 +34,10 @@ VOLUME_TAGS = {
 """What may tell the volumes apart that share one series UID, in the order in which it is asked."""
 LARGEST = 1e6
 """Of rescale slope and intercept, beyond which they mean nothing in HU."""
-_WANTED = frozenset(
-    {IMAGE_TYPE, SOP_UID, MODALITY, PATIENT_ID, SERIES_UID, INSTANCE_NUMBER, POSITION, ORIENTATION, SAMPLES, FRAMES}
-    | {
-        PHOTOMETRIC,
-        ROWS,
-        COLUMNS,
-        PIXEL_SPACING,
-        ALLOCATED,
-        STORED,
-        HIGH_BIT,
-        SIGNED,
-        PADDING,
-        PADDING_LIMIT,
-        INTERCEPT,
-        SLOPE,
-    }
-    | VOLUME_TAGS.keys()
-)
+_WHAT = (IMAGE_TYPE, SOP_UID, MODALITY, PATIENT_ID, SERIES_UID, INSTANCE_NUMBER, SAMPLES, PHOTOMETRIC, FRAMES)
+_WHERE = (POSITION, ORIENTATION, ROWS, COLUMNS, PIXEL_SPACING)
+_STORED = (ALLOCATED, STORED, HIGH_BIT, SIGNED, PADDING, PADDING_LIMIT, INTERCEPT, SLOPE)
+_WANTED = frozenset((*_WHAT, *_WHERE, *_STORED, *VOLUME_TAGS))
 
 
 @dataclass(frozen=True, slots=True)

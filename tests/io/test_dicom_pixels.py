@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -148,3 +149,18 @@ def test_rescale_that_means_nothing_is_refused(tmp_path: Path, changes: dict[str
     with pytest.raises(AssertionError):
         written(tmp_path / "a", np.zeros(SHAPE, np.uint16), **changes)
     assert read_header(tmp_path / "a") == "no usable rescale slope"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["small_volumes/j2k_dicom", "refuse_mixed_planes_dicom"])
+def test_real_compressed_slices_are_in_hu(real_data: Path, name: str) -> None:
+    """JPEG-2000 and lossless JPEG; the same as GDCM says, and as a chest is: much air, much soft tissue."""
+    for path in sorted((real_data / name).iterdir())[::5]:
+        header = read_header(path)
+        assert isinstance(header, SliceHeader)
+        assert header.pixels.offset is None
+        hu = hu_of(header)
+        oracle = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path), imageIO="GDCMImageIO"))[0]
+        assert (hu == oracle.clip(-32768, 32767)).all()
+        assert ((hu > -20) & (hu < 80)).mean() > 0.1
+        assert -1100 < np.percentile(hu, 5) < -700
