@@ -1,7 +1,8 @@
-"""Errors of a source without its identifiers: what lies below its folder is told by our names, the rest by its path."""
+"""What is said of a source, without its identifiers: what lies below its folder is told by our names."""
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 from lungct.errors import LungctError
 from lungct.sources.pseudonym import Naming
 
+logger = logging.getLogger("lungct")
 _FOLDERS = frozenset({"images", "annotations", "annotation", "scans", "masks", "lungs", "dicom"})
 _TABLES = frozenset(
     {"nodules.csv", "slices.csv", "annotations.csv", "annotations_excluded.csv", "seriesuids.csv", "labels.csv"}
@@ -75,7 +77,7 @@ class Hiding:
                 lambda found: mark(self.shown(self.root / found[1])),
                 text,
             )
-        text = re.sub(r"'[^']*'", self._quoted, text)
+        text = re.sub(r"""(?<!\w)('[^']*'|"[^"]*")(?!\w)""", self._quoted, text)
         return re.sub("\0(\\d+)\0", lambda found: said[int(found[1])], text)
 
     def _quoted(self, found: re.Match[str]) -> str:
@@ -87,19 +89,29 @@ class Hiding:
 
 @contextmanager
 def hiding(where: Hiding, paths: tuple[Path, ...] = ()) -> Iterator[None]:
-    """Errors raised inside, and those that they came from, say no name of a file below the root.
+    """Errors raised inside, those that they came from, and log lines say no name of a file below the root.
 
     Nothing is hidden where the user keeps identifiers.
     """
+    if where.naming.keep_ids:
+        yield
+        return
+
+    def rewrite(record: logging.LogRecord) -> bool:
+        record.msg, record.args = where.clean(record.getMessage(), paths), None
+        return True
+
+    logger.addFilter(rewrite)
     try:
         yield
     except Exception as problem:
-        if not where.naming.keep_ids:
-            seen: BaseException | None = problem
-            while seen is not None:
-                _rewrite(seen, where, paths)
-                seen = seen.__cause__ or seen.__context__
+        seen: BaseException | None = problem
+        while seen is not None:
+            _rewrite(seen, where, paths)
+            seen = seen.__cause__ or seen.__context__
         raise
+    finally:
+        logger.removeFilter(rewrite)
 
 
 def _rewrite(problem: BaseException, where: Hiding, paths: tuple[Path, ...]) -> None:
