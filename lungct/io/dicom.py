@@ -34,24 +34,10 @@ VOLUME_TAGS = {
 """What may tell the volumes apart that share one series UID, in the order in which it is asked."""
 LARGEST = 1e6
 """Of rescale slope and intercept, beyond which they mean nothing in HU."""
-_WANTED = frozenset(
-    {IMAGE_TYPE, SOP_UID, MODALITY, PATIENT_ID, SERIES_UID, INSTANCE_NUMBER, POSITION, ORIENTATION, SAMPLES, FRAMES}
-    | {
-        PHOTOMETRIC,
-        ROWS,
-        COLUMNS,
-        PIXEL_SPACING,
-        ALLOCATED,
-        STORED,
-        HIGH_BIT,
-        SIGNED,
-        PADDING,
-        PADDING_LIMIT,
-        INTERCEPT,
-        SLOPE,
-    }
-    | VOLUME_TAGS.keys()
-)
+_WHAT = (IMAGE_TYPE, SOP_UID, MODALITY, PATIENT_ID, SERIES_UID, INSTANCE_NUMBER, SAMPLES, PHOTOMETRIC, FRAMES)
+_WHERE = (POSITION, ORIENTATION, ROWS, COLUMNS, PIXEL_SPACING)
+_STORED = (ALLOCATED, STORED, HIGH_BIT, SIGNED, PADDING, PADDING_LIMIT, INTERCEPT, SLOPE)
+_WANTED = frozenset((*_WHAT, *_WHERE, *_STORED, *VOLUME_TAGS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +119,9 @@ def _header_of(path: Path, found: Elements) -> SliceHeader | str:
     pixels = _pixels_of(found)
     if pixels is None:
         return "no usable rescale slope"
+    size_xy = (found.number(COLUMNS) or 0, found.number(ROWS) or 0)
+    if pixels.offset is not None and (found.pixels_at or (0, 0))[1] < math.prod(size_xy) * int(pixels.dtype[-1]):
+        return "broken DICOM"
     return SliceHeader(
         path=path,
         series_uid=found.text(SERIES_UID),
@@ -141,7 +130,7 @@ def _header_of(path: Path, found: Elements) -> SliceHeader | str:
         instance_number=_whole(found.text(INSTANCE_NUMBER)),
         position_lps_mm=position,
         orientation=orientation,
-        size_xy=(found.number(COLUMNS) or 0, found.number(ROWS) or 0),
+        size_xy=size_xy,
         spacing_mm_xy=(spacing_yx[1], spacing_yx[0]),
         pixels=pixels,
         volume_marks=tuple(found.text(tag) for tag in VOLUME_TAGS),

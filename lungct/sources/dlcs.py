@@ -17,6 +17,7 @@ from pathlib import Path
 from lungct.errors import InputError
 from lungct.io.boxes_csv import read_nodules
 from lungct.io.volume_file import read_volume, volume_stem
+from lungct.registry import SPLITS
 from lungct.sources.csv_frame import placed
 from lungct.sources.pseudonym import Naming, same_spelling
 from lungct.sources.scan_files import identifiers, scan_files
@@ -80,6 +81,10 @@ def annotated_scans(
 
 
 def _scan_of(file: Path, case_id: str, nodules: list[Nodule], annotations: Path, source: str, naming: Naming) -> Scan:
+    for split in {nodule.split for nodule in nodules}:
+        if split and not split.lower().startswith(SPLITS):
+            hint = f"expected one of {', '.join(SPLITS)}, or empty"
+            raise InputError.of(annotations, f"{case_id}: benchmark_split is {split!r}", hint)
     patients = {naming.published("patient", one.patient_id) if one.patient_id else case_id for one in nodules}
     for what, values in (("patients", patients), ("splits", {n.split for n in nodules})):
         if len(values) > 1:

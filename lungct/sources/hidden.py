@@ -1,7 +1,8 @@
-"""Errors of a source without its identifiers: what lies below its folder is told by our names, the rest by its path."""
+"""What is said of a source, without its identifiers: what lies below its folder is told by our names."""
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 from lungct.errors import LungctError
 from lungct.sources.pseudonym import Naming
 
+logger = logging.getLogger("lungct")
 _FOLDERS = frozenset({"images", "annotations", "annotation", "scans", "masks", "lungs", "dicom"})
 _TABLES = frozenset(
     {"nodules.csv", "slices.csv", "annotations.csv", "annotations_excluded.csv", "seriesuids.csv", "labels.csv"}
@@ -21,7 +23,7 @@ _TABLES = frozenset(
 _SUFFIX = re.compile(
     r"\.(nii|nii\.gz|mhd|mha|nrrd|nhdr|z?raw|dcm|png|jpe?g|bmp|tiff?|npy|csv|xlsx|n?d?json|xml)$", re.IGNORECASE
 )
-HINT = "--keep-ids shows the file's own name"
+HINT = "--keep-ids shows names and cells as they are"
 
 
 @dataclass(frozen=True)
@@ -75,24 +77,41 @@ class Hiding:
                 lambda found: mark(self.shown(self.root / found[1])),
                 text,
             )
+        text = re.sub(r"""(?<!\w)('[^']*'|"[^"]*")(?!\w)""", self._quoted, text)
         return re.sub("\0(\\d+)\0", lambda found: said[int(found[1])], text)
+
+    def _quoted(self, found: re.Match[str]) -> str:
+        """What stands in quotes is a cell or an element's text, and where columns have shifted it may be a name."""
+        text = found[0][1:-1]
+        known = "\0" in text or not re.search(r"\w{3}", text) or self.naming.published("", text) == text
+        return found[0] if known else "'...'"
 
 
 @contextmanager
 def hiding(where: Hiding, paths: tuple[Path, ...] = ()) -> Iterator[None]:
-    """Errors raised inside, and those that they came from, say no name of a file below the root.
+    """Errors raised inside, those that they came from, and log lines say no name of a file below the root.
 
     Nothing is hidden where the user keeps identifiers.
     """
+    if where.naming.keep_ids:
+        yield
+        return
+
+    def rewrite(record: logging.LogRecord) -> bool:
+        record.msg, record.args = where.clean(record.getMessage(), paths), None
+        return True
+
+    logger.addFilter(rewrite)
     try:
         yield
     except Exception as problem:
-        if not where.naming.keep_ids:
-            seen: BaseException | None = problem
-            while seen is not None:
-                _rewrite(seen, where, paths)
-                seen = seen.__cause__ or seen.__context__
+        seen: BaseException | None = problem
+        while seen is not None:
+            _rewrite(seen, where, paths)
+            seen = seen.__cause__ or seen.__context__
         raise
+    finally:
+        logger.removeFilter(rewrite)
 
 
 def _rewrite(problem: BaseException, where: Hiding, paths: tuple[Path, ...]) -> None:

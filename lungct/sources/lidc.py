@@ -114,22 +114,27 @@ class _Places:
     """Where the pixels lie that readers speak of.
 
     Attributes:
-        height_of: slice UID -> z, mm; of every file, also of those that are left out of the stack.
+        slice_of_uid: of every file, also of those that are left out of the stack for another at their place.
         heights_mm: z of each slice of the stack.
     """
 
     stack: Stack
-    height_of: Mapping[str, float]
+    slice_of_uid: Mapping[str, int]
     heights_mm: FloatArray
 
     @classmethod
     def of(cls, stack: Stack, series: Sequence[SliceHeader]) -> _Places:
-        height_of = {one.sop_uid: one.position_lps_mm[2] for one in series if one.sop_uid}
-        return cls(stack, height_of, np.array([one.position_lps_mm[2] for one in stack.slices]))
+        normal = stack.grid.direction_matrix[:, 2]
+        along = np.array([one.position_lps_mm for one in stack.slices]) @ normal
+        nearest = {one.sop_uid: int(np.argmin(np.abs(along - one.position_lps_mm @ normal))) for one in series}
+        nearest.pop("", None)
+        return cls(stack, nearest, np.array([one.position_lps_mm[2] for one in stack.slices]))
 
     def slice_of(self, contour: Contour) -> int | None:
         """The slice that was drawn on, by its UID or, where files were written anew, by its height; None: not there."""
-        far = np.abs(self.heights_mm - self.height_of.get(contour.sop_uid, contour.z_mm))
+        if contour.sop_uid in self.slice_of_uid:
+            return self.slice_of_uid[contour.sop_uid]
+        far = np.abs(self.heights_mm - contour.z_mm)
         nearest = int(np.argmin(far))
         return nearest if far[nearest] <= self.stack.grid.spacing_mm_zyx[0] / 2 else None
 

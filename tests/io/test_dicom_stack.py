@@ -128,23 +128,24 @@ def test_what_is_no_volume_is_refused(slices: list[SliceHeader], words: str) -> 
     assert str(caught.value).startswith("case: ")
 
 
-def tilted(degrees: float, step_mm: float, flip: float) -> list[SliceHeader]:
-    """Slices of a gantry tilted about the patient's left-right axis; the table moves along z."""
-    angle = np.radians(degrees)
-    orientation = (flip, 0.0, 0.0, 0.0, float(np.cos(angle)), float(np.sin(angle)))
+def tilted(degrees: float, step_mm: float, flip: float, axis: str) -> list[SliceHeader]:
+    """Slices of a gantry tilted about the patient's left-right axis, or swivelled about the front-back one; the table
+    moves along z."""
+    along, up = float(np.cos(np.radians(degrees))), float(np.sin(np.radians(degrees)))
+    orientation = (flip, 0.0, 0.0, 0.0, along, up) if axis == "x" else (flip * along, 0.0, up, 0.0, 1.0, 0.0)
     start = (-20.0 * flip, -12.0, 0.0)
     return [header(n, (start[0], start[1], n * step_mm), orientation=orientation) for n in range(24)]
 
 
 @pytest.mark.parametrize("degrees", [-25.0, -3.0, 7.3, 20.0])
-@pytest.mark.parametrize("flip", [1.0, -1.0])
+@pytest.mark.parametrize(("flip", "axis"), [(1.0, "x"), (-1.0, "x"), (1.0, "y")])
 def test_a_tilted_gantry_keeps_every_point_where_it_is(
-    tmp_path: Path, degrees: float, flip: float, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, degrees: float, flip: float, axis: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A soft ball, drawn slice by slice from where each slice says it lies, is at its place on the straight grid."""
     center, radius = np.array([2.3 * flip, 3.9, 27.4]), 7.0
     slices = []
-    for one in tilted(degrees, 2.5, flip):
+    for one in tilted(degrees, 2.5, flip, axis):
         row, column = np.array(one.orientation[:3]), np.array(one.orientation[3:])
         x, y = np.meshgrid(np.arange(SIZE_XY[0]) * SPACING_XY[0], np.arange(SIZE_XY[1]) * SPACING_XY[1])
         world = np.array(one.position_lps_mm) + x[..., None] * row + y[..., None] * column

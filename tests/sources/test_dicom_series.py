@@ -139,6 +139,16 @@ def test_what_else_is_no_ct_slice_has_a_reason(tmp_path: Path, caplog: pytest.Lo
         assert f"1 files left out: {reason}" in caplog.text
 
 
+def test_a_file_that_went_away_is_not_named(tmp_path: Path) -> None:
+    write_series(tmp_path / PATIENT, HEIGHTS)
+    (scan,) = read_source(tmp_path).scans
+    next((tmp_path / PATIENT).iterdir()).unlink()
+    with pytest.raises(FileNotFoundError) as caught:
+        scan.load()
+    assert PATIENT not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
 def test_no_identifier_in_output_or_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_series(tmp_path / "in", HEIGHTS)
     write_slice(tmp_path / "in" / "later", 12.5, InstanceNumber=2000)

@@ -25,10 +25,11 @@ from lungct.sources.lidc import _scan_of
 from lungct.sources.lidc_readings import CT_READING, Contour, read_reading
 from lungct.sources.source import SourceOptions, read_source
 from lungct.sources.xml_files import root_of
-from lungct.types import Scan
+from lungct.types import Grid, Scan
 
 from .dicom_writer import SERIES, write_volume
 from .lidc_writer import ORIGIN_XYZ, SHAPE, SPACING_ZYX, Ball, outer_ring, reading_xml, roi, scan_hu, write_lidc
+from .spheres import grids
 
 BIG = Ball((7.3, 20.6, 22.4), 6.0, {0: {"malignancy": 5}, 1: {"malignancy": 4}, 2: {"malignancy": 4}, 3: {}})
 SMALL = Ball((13.0, 44.0, 50.3), 4.0, {1: {"malignancy": 2, "texture": 4}, 2: {"malignancy": 1}})
@@ -91,6 +92,31 @@ def test_box_is_that_of_the_ball(
     assert off.max() <= 0.5
     drawn = np.ptp(np.argwhere(ball.distance_mm() < radius), axis=0) + 1
     np.testing.assert_allclose(nodule.size_mm, (drawn * SPACING_ZYX)[::-1])
+
+
+@settings(deadline=None, max_examples=30)
+@given(grids())
+def test_directions_of_every_kind(tmp_path_factory: pytest.TempPathFactory, grid: Grid) -> None:
+    """Readers draw on pixels; which way these lie in the world is for the headers to say."""
+    x, y, normal = grid.direction_matrix.T
+    sign = np.sign(
+        np.linalg.det(grid.direction_matrix)
+    )  # slices are counted along the normal of their plane or against
+    slices = range(SHAPE[0])
+    headers = [
+        header(
+            z,
+            orientation=(*x, *y),
+            position_lps_mm=tuple(np.array(ORIGIN_XYZ) + sign * normal * z * SPACING_ZYX[0]),
+        )
+        for z in slices
+    ]
+    (nodule,) = scan_of(tmp_path_factory.getbasetemp(), headers, [BIG]).nodules
+    z, row, column = BIG.center_zyx
+    center = np.array(ORIGIN_XYZ) + sign * normal * z * SPACING_ZYX[0]
+    center = center + x * column * SPACING_ZYX[2] + y * row * SPACING_ZYX[1]
+    off = grid.direction_matrix.T @ (np.array(nodule.center_lps_mm) - center)
+    assert (np.abs(off) <= np.array(SPACING_ZYX[::-1]) / 2 + 1e-6).all()
 
 
 @pytest.mark.parametrize("flip", [1.0, -1.0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lungct.errors import InputError
-from lungct.sources.hidden import Hiding
+from lungct.sources.hidden import Hiding, hiding
 from lungct.sources.pseudonym import Naming, as_file_name, read_key
 from lungct.sources.source import _SAFE_NAME
 
@@ -101,3 +102,21 @@ def test_what_the_user_named_and_what_every_layout_has_is_said() -> None:
     text = "/data/Doe/annotations/scan_12.xml: not readable"
     assert where.clean(text) == text
     assert where.clean("/data/Doe: nothing in it") == "/data/Doe: nothing in it"
+
+
+def test_cells_in_quotes_are_hidden_but_for_what_says_nothing() -> None:
+    where = Hiding(Path("/data/in"), NAMING)
+    said = "line 3: the file's w is 'Doe, Jane', h \"O'Hara\", d '-1', it's 'scan_12'"
+    assert where.clean(said) == "line 3: the file's w is '...', h '...', d '-1', it's 'scan_12'"
+
+
+def test_log_lines_are_hidden_while_a_source_is_read(caplog: pytest.LogCaptureFixture) -> None:
+    where, path = Hiding(Path("/data/in"), NAMING), Path("/data/in/Doe Jane/ct.nii")
+    logger = logging.getLogger("lungct")
+    with caplog.at_level(logging.INFO, "lungct"):
+        with hiding(where, (path,)):
+            logger.info("%s: sheared sform", path)
+        assert "Doe" not in caplog.text
+        assert f"/data/in/{NAMING.name('folder', 'Doe Jane')}/{NAMING.name('case', 'ct')}.nii: sheared" in caplog.text
+        logger.info("%s: later", path)
+    assert "Doe Jane/ct.nii: later" in caplog.text

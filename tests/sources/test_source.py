@@ -256,7 +256,9 @@ def test_series_table_with_a_hole_is_refused(tmp_path: Path, lines: str, words: 
 def test_voc_size_that_is_no_number_is_refused(tmp_path: Path) -> None:
     write_voc(tmp_path, "0001", VOC.replace("<width>8", "<width>8px"))
     with pytest.raises(InputError, match=r"size is \['8px', '6'\]"):
-        read_source(tmp_path).images[0].load()
+        read_source(tmp_path, None, KEEP)
+    with pytest.raises(InputError, match=r"size is \['...', '6'\], expected numbers.*: --keep-ids"):
+        read_source(tmp_path)
 
 
 def test_voc_image_of_another_size_is_refused(tmp_path: Path) -> None:
