@@ -113,11 +113,11 @@ def read_nifti_grid(path: Path) -> Grid:
             stream.seek(0)
             data = (igzip.IGzipFile(fileobj=stream) if packed else stream).read(LONGEST_HEADER)
         header = _header(data)
+        return _grid(header, _shape(header, path), path)
     except FileNotFoundError:
         raise InputError.of(path, "no such file") from None
     except _UNREADABLE as problem:
         raise InputError.of(path, f"not readable as NIfTI ({' '.join(str(problem).split())[:120]})") from None
-    return _grid(header, _shape(header, path), path)
 
 
 def _header(data: bytes) -> Any:

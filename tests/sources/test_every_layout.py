@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import tempfile
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lungct.registry import SOURCES
-from lungct.sources.source import read_source
+from lungct.errors import LungctError
+from lungct.registry import CSV_FRAMES, SOURCES
+from lungct.sources.source import SourceOptions, read_source
 from lungct.types import Grid
+from tests.hostile.fuzz import changed
 
 from .layout_writers import FLAT, VOLUMES
-from .spheres import Disc, check_discs, check_spheres, grids, two_spheres
+from .spheres import Disc, Sphere, check_discs, check_spheres, grids, two_spheres
 
 HERE = {"dlcs24", "luna16", "nlst", "deeplesion", "nrrd-pairs", "coco2d", "volumes", "voc2d"}
 EXPECTED = {"volumes_mha": "volumes", "volumes_nrrd": "volumes", "nlst_3d_dicom": "nlst", "nlst_3d": "nlst"} | {
@@ -26,10 +29,12 @@ EXPECTED = {"volumes_mha": "volumes", "volumes_nrrd": "volumes", "nlst_3d_dicom"
     "coco2d_deep": "coco2d",
     "coco2d_npy": "coco2d",
 }
+SMALL = (Grid((4, 6, 5), (4.0, 3.0, 3.0), (-6.0, 5.0, 300.0)), [Sphere((0.0, 12.0, 305.0), 6.0)])
+DISCS = [[Disc((20.0, 20.0), 8.0), Disc((40.0, 30.0), 6.0)], [Disc((30.0, 20.0), 8.0)]]
 
 
 @pytest.mark.parametrize("layout", VOLUMES)
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(grid=grids(), shift=st.floats(0, 0.5))
 def test_spheres_of_a_scan_stay_where_they_are(layout: str, grid: Grid, shift: float) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -42,7 +47,7 @@ def test_spheres_of_a_scan_stay_where_they_are(layout: str, grid: Grid, shift: f
 
 
 @pytest.mark.parametrize("layout", FLAT)
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(places=st.lists(st.tuples(st.integers(10, 20), st.integers(10, 38)), min_size=3, max_size=3, unique=True))
 def test_discs_of_a_slice_stay_where_they_are(layout: str, places: list[tuple[int, int]]) -> None:
     """Two on the first slice, one on each of the others; whole edges, since crops have them."""
@@ -59,6 +64,28 @@ def test_discs_of_a_slice_stay_where_they_are(layout: str, places: list[tuple[in
         assert read_source(work / "in").name == EXPECTED.get(layout, layout)
         boxes = check_discs(work / "in", work, {str(number): mine for number, mine in enumerate(discs)})
         assert len(boxes) == 3
+
+
+@pytest.mark.parametrize("layout", [*VOLUMES, *FLAT])
+def test_a_changed_table_is_read_or_refused_in_one_line(layout: str, tmp_path: Path) -> None:
+    write = (lambda: FLAT[layout](tmp_path, DISCS)) if layout in FLAT else (lambda: VOLUMES[layout](tmp_path, *SMALL))
+    write()
+    tables = sorted(one for one in tmp_path.rglob("*") if one.suffix in (".csv", ".json", ".xml"))
+    chance, said = random.Random(layout), []
+    for _ in range(25):
+        table = chance.choice(tables)
+        sound = table.read_bytes()
+        table.write_bytes(changed(sound, chance))
+        options = SourceOptions(csv_frame=chance.choice(CSV_FRAMES))
+        try:
+            contents = read_source(tmp_path, None, options)
+            for record in (*contents.scans, *contents.images):
+                record.load()
+        except LungctError as problem:
+            said.append(str(problem))
+        table.write_bytes(sound)
+    assert said
+    assert not any("\n" in one for one in said)
 
 
 def test_no_layout_of_this_house_is_left_out() -> None:

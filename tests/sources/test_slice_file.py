@@ -98,6 +98,16 @@ def test_broken_slices_are_named(tmp_path: Path, name: str, values: np.ndarray |
     assert name in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "header", [b"{'a': (", b"{'descr': '<i2', 'fortran_order': False, 'shape': (9999999999, 9999)}", b"}"]
+)
+def test_npy_headers_that_numpy_trips_over(tmp_path: Path, header: bytes) -> None:
+    text = header + b"\n"
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+    with pytest.raises(InputError, match="not readable as NPY"):
+        load_slice(tmp_path / "a.npy", WINDOW)
+
+
 def test_a_volume_is_no_slice(tmp_path: Path) -> None:
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.stack([HU, HU])), str(tmp_path / "a.nrrd"))
     with pytest.raises(InputError, match="expected one slice"):
