@@ -86,7 +86,7 @@ class ScanWork:
 
     def __call__(self, task: ScanTask) -> Record:
         scan = task.scan
-        key = f"{scan_key(scan)} {self.hu_clip} {task.hard_negatives} {task.excluded}"
+        key = f"{scan_key(scan)} {self.hu_clip}"
         found = self.ledger.finished(scan.case_id, key) if self.resume else None
         if found is not None:
             return found
