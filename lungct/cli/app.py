@@ -17,6 +17,7 @@ VERBS = (
     "phantom",
     "preprocess",
     "select-slices",
+    "merge",
     "train",
     "predict",
     "evaluate",

@@ -83,7 +83,7 @@ def subcommand(name: str, run: Callable[..., Result]) -> Callable[..., None]:
     def wrapped(*, json: bool, quiet: bool, verbose: int, debug: bool, config: Path | None, **options: Any) -> None:
         streams.configure(quiet=quiet, verbose=verbose)
         try:
-            _refuse_output_over_input([options[key] for key in paths])
+            _refuse_output_over_input([one for key in paths for one in _listed(options[key])])
             result = run(**options)
         except Exception as problem:
             raise typer.Exit(report_failure(name, problem, as_json=json, debug=debug)) from None
@@ -107,6 +107,10 @@ def subcommand(name: str, run: Callable[..., Result]) -> Callable[..., None]:
 def _is_path_argument(hint: Any) -> bool:
     kinds = {type(one).__name__ for one in getattr(hint, "__metadata__", ())}
     return "ArgumentInfo" in kinds and Path in (hint.__origin__, *typing.get_args(hint.__origin__))
+
+
+def _listed(path: Path | list[Path] | None) -> list[Path | None]:
+    return list(path) if isinstance(path, list) else [path]
 
 
 def _refuse_output_over_input(paths: list[Path | None]) -> None:

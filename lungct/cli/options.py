@@ -88,6 +88,14 @@ def spacing_of(text: str, flag: str) -> tuple[float, float, float] | None:
     return x, y, z
 
 
+def shard_of(text: str) -> tuple[int, int]:
+    """``I/N`` as two whole numbers, 0 <= I < N."""
+    index, _, count = text.partition("/")
+    if not all(one.isascii() and one.isdigit() for one in (index, count)) or not int(index) < int(count):
+        raise typer.BadParameter(f"{text!r} is not I/N with 0 <= I < N", param_hint="--shard")
+    return int(index), int(count)
+
+
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.", rich_help_panel=EXECUTION)]
 Device = Annotated[
     str,
@@ -120,6 +128,15 @@ KeyFile = Annotated[
         help="File with the secret key of the pseudonyms; else LUNGCT_PSEUDONYM_KEY.",
         metavar="FILE",
         rich_help_panel=PRIVACY,
+    ),
+]
+Shard = Annotated[
+    str,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Only the I-th of N shares of the patients, I from 0; 'lungct merge' joins the shares.",
+        rich_help_panel=EXECUTION,
     ),
 ]
 Overwrite = Annotated[

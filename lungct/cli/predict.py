@@ -47,6 +47,7 @@ def run(
     key_file: options.KeyFile = None,
     device: options.Device = "auto",
     threads: options.Threads = 0,
+    shard: options.Shard = "0/1",
     keep_going: options.KeepGoing = False,
     overwrite: options.Overwrite = False,
     dry_run: options.DryRun = False,
@@ -54,15 +55,18 @@ def run(
     """Detect, link and write."""
     from lungct.inference import predict as inference
     from lungct.inference.link import LinkOptions
+    from lungct.preprocessing.shard import Shard
     from lungct.sources.pseudonym import Naming
 
-    naming = Naming.of(keep_ids, key_file)
+    naming, share = Naming.of(keep_ids, key_file), Shard(*options.shard_of(shard))
     if dry_run:
-        planned = inference.plan_predict(model, source, out, naming=naming, overwrite=overwrite)
+        planned = inference.plan_predict(model, source, out, naming=naming, overwrite=overwrite, shard=share)
         facts = {"output": str(planned.output), **planned.facts()}
         return Result(data=facts, tables=[Table(tuple(facts), [tuple(facts.values())], "to predict")])
     linking = LinkOptions(link_by, link_overlap, gap_mm)
-    wanted = inference.PredictOptions(batch, score_threshold, device, threads, override, linking, keep_going, naming)
+    wanted = inference.PredictOptions(
+        batch, score_threshold, device, threads, override, linking, keep_going, naming, share
+    )
     with streams.progress() as progress:
         done = inference.predict(model, source, out, wanted, overwrite=overwrite, progress=progress)
     return Result(output=done.output, data=done.facts(), failed=done.failed)

@@ -77,6 +77,7 @@ def run(
     keep_ids: options.KeepIds = False,
     key_file: options.KeyFile = None,
     workers: options.Workers = 0,
+    shard: options.Shard = "0/1",
     resume: options.Resume = False,
     keep_going: options.KeepGoing = False,
     overwrite: options.Overwrite = False,
@@ -86,6 +87,7 @@ def run(
     from lungct.preprocessing.cases import Running
     from lungct.preprocessing.preprocess import PreprocessOptions, plan_preprocess, preprocess
     from lungct.preprocessing.scans import VolumeOptions
+    from lungct.preprocessing.shard import Shard
     from lungct.sources.pseudonym import Naming
     from lungct.sources.source import SourceOptions
 
@@ -102,9 +104,10 @@ def run(
             lidc_readers=lidc_readers,
         ),
     )
+    share = Shard(*options.shard_of(shard))
     if dry_run:
-        return Result(data=plan_preprocess(path, out, wanted, overwrite=overwrite).facts())
+        return Result(data=plan_preprocess(path, out, wanted, overwrite=overwrite, shard=share).facts())
     with streams.progress() as progress:
-        running = Running(workers, keep_going, resume, overwrite, progress)
+        running = Running(workers, keep_going, resume, overwrite, progress, share)
         summary = preprocess(path, out, wanted, running)
     return Result(output=out, data=summary.facts(), failed=summary.failed)

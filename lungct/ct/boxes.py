@@ -69,6 +69,13 @@ def world_box(low_xyz: FloatArray, high_xyz: FloatArray, grid: Grid) -> tuple[Tr
     return (float(center[0]), float(center[1]), float(center[2])), (float(size[0]), float(size[1]), float(size[2]))
 
 
+def is_cut(place: Footprint, grid: Grid) -> bool:
+    """Whether a part of the nodule's box lies outside the scan."""
+    center, half = np.asarray(place.center_index), np.asarray(place.half_index)
+    last = np.asarray(grid.shape_zyx[::-1]) - 0.5
+    return bool((center - half < -0.5 - ROUNDING).any() or (center + half > last + ROUNDING).any())
+
+
 def _clipped_box(center: FloatArray, half: FloatArray, grid: Grid) -> tuple[float, float, float, float]:
     """Pixel i has its centre at i + .5 in edge coordinates."""
     size = np.asarray(grid.shape_zyx[:0:-1])

@@ -92,19 +92,24 @@ def _ellipse(place: Footprint, height: int, width: int) -> tuple[slice, slice, B
     return rows, columns, (distance <= 1) | (distance == distance.min())
 
 
+def least_mass(found: Profile, rule: Rule) -> float | None:
+    """The mass that a slice needs to be kept; None where the rule asks for none."""
+    if rule.method == "threshold":
+        return float(rule.fraction * found.mass.max())
+    if rule.method == "statistical":
+        return float(found.mass.mean() - rule.k * found.mass.std())
+    return None
+
+
 def select(found: Profile, rule: Rule) -> BoolArray:
     """(N,) which slices of a nodule's span to keep; the slice of peak mass always is."""
-    mass = found.mass
-    if rule.method == "all":
-        keep = np.ones(len(mass), dtype=bool)
-    elif rule.method == "threshold":
-        keep = mass >= rule.fraction * mass.max()
-        if rule.min_hu is not None:
-            keep &= found.mean_hu >= rule.min_hu
-    elif rule.method == "statistical":
-        keep = mass >= mass.mean() - rule.k * mass.std()
-    else:
+    mass, least = found.mass, least_mass(found, rule)
+    if rule.method == "sliding-window":
         keep = _heaviest_window(mass, rule.window_slices)
+    else:
+        keep = np.ones(len(mass), dtype=bool) if least is None else mass >= least
+    if rule.method == "threshold" and rule.min_hu is not None:
+        keep &= found.mean_hu >= rule.min_hu
     keep[int(np.argmax(mass))] = True
     return keep
 

@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 
 
 def stack(hu: NDArray[np.int16], z: int, context: int) -> NDArray[np.int16]:
-    """(C, Y, X) int16: slices z - C//2 .. z + C//2 of a (Z, Y, X) volume; a missing neighbour repeats slice z.
+    """(C, Y, X) int16: slices z - C//2 .. z + C//2 of a (Z, Y, X) volume.
+
+    Beyond the volume's ends its first or last slice is repeated, so C may be larger than Z.
 
     Args:
         context: C, odd.
     """
     half = context // 2
-    wanted = [one if 0 <= one < len(hu) else z for one in range(z - half, z + half + 1)]
-    return np.stack([hu[one] for one in wanted])
+    return hu[np.clip(np.arange(z - half, z + half + 1), 0, len(hu) - 1)]

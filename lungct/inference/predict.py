@@ -16,6 +16,8 @@ from lungct.inference.link import FoundNodule, LinkOptions, link, write_found
 from lungct.io import atomic
 from lungct.io.coco import CocoTruth, read_truth, write_detections
 from lungct.io.manifest import sha256_of, write_manifest
+from lungct.preprocessing.input_key import said_of_scan
+from lungct.preprocessing.shard import WHOLE, Shard
 from lungct.registry import HU_CLIP
 from lungct.sources.pseudonym import Naming
 from lungct.types import Detections, Progress, Scan, Triple, Volume, no_progress
@@ -45,6 +47,7 @@ class PredictOptions:
         link: how slice detections of a scan become nodules.
         keep_going: leave out scans that cannot be read.
         naming: how the identifiers of scans become names.
+        shard: which of the scans to search; single slices are not shared out.
     """
 
     batch: int = 4
@@ -55,6 +58,7 @@ class PredictOptions:
     link: LinkOptions = field(default_factory=LinkOptions)
     keep_going: bool = False
     naming: Naming = field(default_factory=Naming)
+    shard: Shard = WHOLE
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,13 @@ def is_slices(path: Path) -> bool:
 
 
 def plan_predict(
-    run: Path, source: Path, out: Path | None, *, naming: Naming = Naming(), overwrite: bool = False
+    run: Path,
+    source: Path,
+    out: Path | None,
+    *,
+    naming: Naming = Naming(),
+    overwrite: bool = False,
+    shard: Shard = WHOLE,
 ) -> PredictSummary:
     """What :func:`predict` would run on; loads no network and writes nothing.
 
@@ -91,10 +101,10 @@ def plan_predict(
     """
     if not run.exists():
         raise InputError.of(run, "no such run folder", "lungct train makes one")
-    out = _checked_out(source, out, overwrite=overwrite)
+    out = _checked_out(source, out, overwrite=overwrite, shard=shard)
     if is_slices(source):
         return PredictSummary(out, images=len(read_truth(source).images))
-    return PredictSummary(out, scans=len(_scans(source, naming)))
+    return PredictSummary(out, scans=len(shard.part(_scans(source, naming))))
 
 
 def predict(
@@ -111,10 +121,10 @@ def predict(
     Raises:
         InputError: the input or the run is not what it must be, or they do not fit each other.
         OutputExists: the output must not be written.
-        UsageError: the output would replace the input.
+        UsageError: the output would replace the input, or a shard is asked of a COCO file.
     """
     options = options or PredictOptions()
-    out = _checked_out(source, out, overwrite=overwrite)
+    out = _checked_out(source, out, overwrite=overwrite, shard=options.shard)
     given = read_truth(source) if is_slices(source) else _scans(source, options.naming)
 
     from lungct.models.device import use_threads
@@ -127,7 +137,7 @@ def predict(
     return _Scanning(model, run, options, progress).predict(given, out, overwrite=overwrite)
 
 
-def _checked_out(source: Path, out: Path | None, *, overwrite: bool) -> Path:
+def _checked_out(source: Path, out: Path | None, *, overwrite: bool, shard: Shard) -> Path:
     """The output's place, after the check that it may be written."""
     if not source.exists():
         raise InputError.of(source, "no such file or folder")
@@ -137,6 +147,8 @@ def _checked_out(source: Path, out: Path | None, *, overwrite: bool) -> Path:
             raise UsageError(f"{out} is or holds the input", "name another folder to write")
         atomic.check_replaceable(out, overwrite=overwrite, command="predict")
         return out
+    if not shard.is_whole:
+        raise UsageError(f"--shard has no bearing on {source}, for it shares out scans", "leave it out")
     out = out or SLICES_OUT
     if out.resolve() == source.resolve():
         raise UsageError(f"{out} is the input", "name another file to write")
@@ -184,9 +196,11 @@ class _Scanning:
         nodules: list[FoundNodule] = []
         records: list[dict[str, Any]] = []
         failed: list[str] = []
+        shard = self.options.shard
+        mine = shard.part(scans)
         with atomic.staged_folder(out, command="predict", overwrite=overwrite) as folder:
-            for done, scan in enumerate(scans):
-                self.progress("scans", done, len(scans))
+            for done, scan in enumerate(mine):
+                self.progress("scans", done, len(mine))
                 try:
                     volume = at_model_grid(scan.load(), self.model.card, scan.case_id, self.options.override)
                 except LungctError as problem:
@@ -199,12 +213,14 @@ class _Scanning:
                 kept += found.values()
                 nodules += linked
                 records.append(_record(scan, volume, found, linked))
-            self.progress("scans", len(scans), len(scans))
-            if not records:
+            self.progress("scans", len(mine), len(mine))
+            if not records and shard.is_whole:
                 raise InputError(f"every scan failed; the first: {failed[0]}")
             write_detections(folder / SLICES_OUT, kept)
             write_found(folder / "nodules.csv", nodules)
-            write_manifest(folder, "predict", self._stated(), records)
+            names = ([one.case_id for one in scans], [one["case_id"] for one in records])
+            facts = shard.facts(names[0], [said_of_scan(one) for one in scans], names[1])
+            write_manifest(folder, "predict", self._stated(), records, shard=facts)
         images = sum(record["slices"] for record in records)
         return PredictSummary(
             out, images, sum(map(len, kept)), scans=len(records), nodules=len(nodules), failed=tuple(failed)

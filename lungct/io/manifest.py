@@ -22,10 +22,20 @@ SCAN_SCHEMA = "lungct.scan/1"
 
 
 def write_manifest(
-    folder: Path, command: str, options: Mapping[str, Any], records: Iterable[Mapping[str, Any]] = ()
+    folder: Path,
+    command: str,
+    options: Mapping[str, Any],
+    records: Iterable[Mapping[str, Any]] = (),
+    *,
+    shard: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the manifest of ``folder``: the run record, then ``records``, each of which names its ``schema``."""
-    head = {"schema": RUN_SCHEMA, "command": command, "version": __version__, "options": dict(options)}
+    """Write the manifest of ``folder``: the run record, then ``records``, each of which names its ``schema``.
+
+    ``shard`` says which share of a larger run the folder is.
+    """
+    head: dict[str, Any] = {"schema": RUN_SCHEMA, "command": command, "version": __version__, "options": dict(options)}
+    if shard is not None:
+        head["shard"] = dict(shard)
     lines = [json.dumps(dict(record), ensure_ascii=False, allow_nan=False) for record in (head, *records)]
     atomic.write_bytes(folder / MANIFEST, ("\n".join(lines) + "\n").encode())
 

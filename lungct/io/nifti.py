@@ -2,13 +2,17 @@
 
 On disk: RAS orientation (index i grows to the right, j to the front, k to the head), qform = sform, code 1, mm. In
 memory: (Z, Y, X) and LPS. Gzip goes through python-isal, several times faster than zlib at about its size; voxels are
-never copied as a whole on their way.
+never copied as a whole on their way, so reading takes the memory of the voxels and little more.
 """
 
 from __future__ import annotations
 
 import logging
+import math
+import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -26,6 +30,9 @@ logger = logging.getLogger("lungct")
 nibabel.imageglobals.logger.setLevel(logging.CRITICAL)  # it prints what it mends; what matters is refused here
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 COMPRESSION = 1
+DEFLATE_LIMIT = 1032
+"""No deflated stream grows by more than this."""
+CHUNK_BYTES = 2**20
 SHEAR_TOLERANCE = 1e-3
 _MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # metres, micrometres; 2 is mm, and so is what says nothing
 LONGEST_HEADER = 1024
@@ -87,12 +94,10 @@ def read_nifti(path: Path) -> Volume:
         InputError: missing, truncated, not NIfTI, not 3D, a geometry that is missing, singular or sheared.
     """
     try:
-        with open(path, "rb") as stream:
-            data = stream.read()
-        if data[:2] == b"\x1f\x8b":
-            data = igzip.decompress(data)
-        header = _header(data)
-        voxels = _voxels(data, header, path)
+        with _opened(path) as (stream, most):
+            start = stream.read(LONGEST_HEADER)
+            header = _header(start)
+            voxels = _scaled(_stored_voxels(stream, start, header, most, path), header)
         grid = _grid(header, voxels.shape, path)
     except FileNotFoundError:
         raise InputError.of(path, "no such file") from None
@@ -108,16 +113,27 @@ def read_nifti_grid(path: Path) -> Grid:
         InputError: as :func:`read_nifti`, as far as the header tells.
     """
     try:
-        with open(path, "rb") as stream:
-            packed = stream.read(2) == b"\x1f\x8b"
-            stream.seek(0)
-            data = (igzip.IGzipFile(fileobj=stream) if packed else stream).read(LONGEST_HEADER)
-        header = _header(data)
+        with _opened(path) as (stream, _):
+            header = _header(stream.read(LONGEST_HEADER))
         return _grid(header, _shape(header, path), path)
     except FileNotFoundError:
         raise InputError.of(path, "no such file") from None
     except _UNREADABLE as problem:
         raise InputError.of(path, f"not readable as NIfTI ({' '.join(str(problem).split())[:120]})") from None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """The file's bytes, unpacked, and the most that there can be of them."""
+    with open(path, "rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        size = os.fstat(file.fileno()).st_size
+        if packed:
+            with igzip.IGzipFile(fileobj=file) as stream:
+                yield cast(BinaryIO, stream), size * DEFLATE_LIMIT
+        else:
+            yield file, size
 
 
 def _header(data: bytes) -> Any:
@@ -135,14 +151,31 @@ def _header(data: bytes) -> Any:
     return kind(head, check=True)
 
 
-def _voxels(data: bytes, header: Any, path: Path) -> NDArray[Any]:
-    """(X, Y, Z) view of the file's bytes where no slope asks for more."""
+def _stored_voxels(stream: BinaryIO, start: bytes, header: Any, most: int, path: Path) -> NDArray[Any]:
+    """(X, Y, Z) as stored; of the stream ``start`` is read, and it holds at most ``most`` bytes."""
     shape = _shape(header, path)
     kind = header.get_data_dtype()
     if kind.fields is not None or kind.kind == "c":
         raise InputError.of(path, "colour or complex voxels, expected HU")
-    count = int(np.prod(shape))
-    voxels = np.frombuffer(data, kind, count, int(header.get_data_offset())).reshape(shape, order="F")
+    offset, count = int(header.get_data_offset()), math.prod(map(int, shape))
+    size = offset + count * kind.itemsize
+    if size > most:
+        raise EOFError("fewer voxels than its header says")
+    data = np.empty(size, np.uint8)
+    done = min(size, len(start))
+    data[:done] = np.frombuffer(start, np.uint8, done)
+    while done < size:
+        got = stream.readinto(data[done : done + CHUNK_BYTES])  # type: ignore[attr-defined]
+        if not got:
+            raise EOFError("fewer voxels than its header says")
+        done += got
+    while stream.read(CHUNK_BYTES):
+        pass  # gzip's checksum comes last
+    return np.frombuffer(data, kind, count, offset).reshape(shape, order="F")
+
+
+def _scaled(voxels: NDArray[Any], header: Any) -> NDArray[Any]:
+    """The voxels themselves where no slope asks for more, else float32."""
     slope, intercept = header.get_slope_inter()
     if slope in (None, 1.0) and intercept in (None, 0.0):
         return voxels

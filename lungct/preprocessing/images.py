@@ -57,10 +57,14 @@ class _Work:
 def write_images(
     ledger: Ledger, images: Sequence[SliceImage], hu_clip: tuple[int, int], running: Running
 ) -> tuple[Outcome, int]:
-    """Write every image and ``slices.json``; returns the manifest records and the number of boxes."""
-    by_name = {image.image_id: image for image in images}
+    """Write every image of the run's shard and ``slices.json``; returns the manifest records and the number of boxes.
+
+    The categories are those of all images.
+    """
+    by_name = {image.image_id: image for image in running.shard.part(images)}
     outcome = run_cases("images", _Work(ledger, hu_clip, running.resume), by_name, running)
-    truth = _truth(outcome.records, by_name, hu_clip)
+    categories = category_names(label for image in images for label in image.labels)
+    truth = _truth(outcome.records, by_name, categories, hu_clip)
     lost = sum(record["boxes"] for record in outcome.records) - len(truth.annotations)
     if lost:
         logger.warning("%d boxes lie outside their image and are left out", lost)
@@ -68,9 +72,10 @@ def write_images(
     return outcome, len(truth.annotations)
 
 
-def _truth(records: Sequence[Record], images: dict[str, SliceImage], hu_clip: tuple[int, int]) -> CocoTruth:
+def _truth(
+    records: Sequence[Record], images: dict[str, SliceImage], categories: dict[str, int], hu_clip: tuple[int, int]
+) -> CocoTruth:
     kept = [(record, images[record["image_id"]]) for record in records]
-    categories = category_names(label for _, image in kept for label in image.labels)
     annotations: list[CocoAnnotation] = []
     rows = []
     for number, (record, image) in enumerate(kept, 1):

@@ -16,15 +16,24 @@ _VOXEL_SUFFIXES = {".mhd": (".raw", ".zraw", ".raw.gz"), ".nhdr": (".raw", ".raw
 
 def scan_key(scan: Scan) -> str:
     """Hex digest of a scan's files (path, size, time of change), its nodules and what else its source says of it."""
-    said = (scan.case_id, scan.patient_id, scan.split, scan.source, scan.truth_known, scan.nodules, scan.attributes)
-    return _digest(said, _files(scan.load))
+    return _digest(said_of_scan(scan), _files(scan.load))
 
 
 def image_key(image: SliceImage) -> str:
     """Hex digest of a 2D image's files, its boxes and what else its source says of it."""
+    return _digest(said_of_image(image), _files(image.load))
+
+
+def said_of_scan(scan: Scan) -> tuple[object, ...]:
+    """All that a source says of a scan beside its voxels."""
+    said = (scan.case_id, scan.patient_id, scan.split, scan.source, scan.truth_known, scan.nodules, scan.excluded)
+    return *said, scan.attributes
+
+
+def said_of_image(image: SliceImage) -> tuple[object, ...]:
+    """All that a source says of a 2D image beside its pixels."""
     said = (image.image_id, image.patient_id, image.case_id, image.split, image.spacing_mm_xy)
-    boxes = (image.boxes_xyxy_px.tolist(), image.labels, image.attributes)
-    return _digest((said, boxes), _files(image.load))
+    return said, (image.boxes_xyxy_px.tolist(), image.labels, image.attributes)
 
 
 def file_key(path: Path) -> str:

@@ -11,7 +11,9 @@ from lungct.io.atomic import check_replaceable, staged_folder
 from lungct.io.manifest import write_manifest
 from lungct.preprocessing.cases import Ledger, Running
 from lungct.preprocessing.images import SLICES, write_images
+from lungct.preprocessing.input_key import said_of_image, said_of_scan
 from lungct.preprocessing.scans import VolumeOptions, write_scans
+from lungct.preprocessing.shard import WHOLE, Shard
 from lungct.registry import HU_CLIP
 from lungct.sources.source import Contents, SourceOptions, read_source
 
@@ -56,7 +58,7 @@ class PreprocessSummary:
 
 
 def plan_preprocess(
-    source: Path, out: Path, options: PreprocessOptions, *, overwrite: bool = False
+    source: Path, out: Path, options: PreprocessOptions, *, overwrite: bool = False, shard: Shard = WHOLE
 ) -> PreprocessSummary:
     """What :func:`preprocess` would do; reads headers and tables, writes nothing.
 
@@ -66,12 +68,13 @@ def plan_preprocess(
     """
     check_replaceable(out, overwrite=overwrite, command="preprocess")
     contents = read_source(source, options.source, options.reading)
+    scans, images = shard.part(contents.scans), shard.part(contents.images)
     return PreprocessSummary(
         contents.name,
-        scans=len(contents.scans),
-        images=len(contents.images),
-        nodules=sum(len(s.nodules) for s in contents.scans) + sum(len(i.boxes_xyxy_px) for i in contents.images),
-        nodule_free=sum(scan.truth_known and not scan.nodules for scan in contents.scans),
+        scans=len(scans),
+        images=len(images),
+        nodules=sum(len(scan.nodules) for scan in scans) + sum(len(image.boxes_xyxy_px) for image in images),
+        nodule_free=sum(scan.truth_known and not scan.nodules for scan in scans),
     )
 
 
@@ -79,6 +82,8 @@ def preprocess(
     source: Path, out: Path, options: PreprocessOptions = PreprocessOptions(), running: Running = Running()
 ) -> PreprocessSummary:
     """Reorient, resample and clip every scan of a source (2D sources: gray to HU), and write boxes and manifest.
+
+    With a shard, those of its patients; :func:`lungct.preprocessing.merge.merge` makes one folder of all shards.
 
     Raises:
         InputError: the source or one of its files is not what it must be.
@@ -91,8 +96,16 @@ def preprocess(
         ledger = Ledger(staging, json.dumps(stated, sort_keys=True))
         summary, records, tables = _write(contents, ledger, options, running)
         ledger.close([*tables, *(record["path"] for record in records)])
-        write_manifest(staging, "preprocess", stated, records)
+        write_manifest(staging, "preprocess", stated, records, shard=_shard_facts(contents, records, running.shard))
     return summary
+
+
+def _shard_facts(contents: Contents, records: list[dict[str, Any]], shard: Shard) -> dict[str, Any] | None:
+    if contents.images:
+        names = [image.image_id for image in contents.images]
+        return shard.facts(names, [said_of_image(one) for one in contents.images], [one["image_id"] for one in records])
+    names = [scan.case_id for scan in contents.scans]
+    return shard.facts(names, [said_of_scan(one) for one in contents.scans], [one["case_id"] for one in records])
 
 
 def _write(
@@ -105,8 +118,8 @@ def _write(
             contents.name, images=len(outcome.records), nodules=boxes, failed=tuple(outcome.failed)
         )
     else:
-        frame = options.reading.csv_frame
-        outcome, tables = write_scans(ledger, contents.scans, options.volume, options.hu_clip, running, csv_frame=frame)
+        mine, frame = running.shard.part(contents.scans), options.reading.csv_frame
+        outcome, tables = write_scans(ledger, mine, options.volume, options.hu_clip, running, csv_frame=frame)
         summary = PreprocessSummary(
             contents.name,
             scans=len(outcome.records),

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lungct.ct.boxes import Footprint, footprint
+from lungct.ct.boxes import Footprint, footprint, is_cut
 from lungct.ct.geometry import to_canonical
 from lungct.ct.hu import clip_hu
-from lungct.ct.lung import lung_slices
-from lungct.ct.select import Rule, profile, select
+from lungct.ct.select import Profile, Rule, least_mass, profile, select
 from lungct.ct.stack import stack
 from lungct.errors import UsageError
-from lungct.io.npz import write_slice
+from lungct.io.case_lists import slice_name
+from lungct.io.manifest import sha256_of
 from lungct.preprocessing.cases import Ledger, Record
 from lungct.preprocessing.input_key import scan_key
-from lungct.registry import NEGATIVE_DISTANCE_MM
-from lungct.types import BoolArray, Grid, Scan
+from lungct.preprocessing.negatives import Surroundings, draw_negatives, hard_negatives
+from lungct.preprocessing.slice_files import write_slice_files
+from lungct.types import Grid, Scan
 
 logger = logging.getLogger("lungct")
 SELECTION_SCHEMA = "lungct.selection/1"
@@ -39,16 +40,39 @@ class SelectOptions:
         context: channels of a slice file, odd: the slice and its neighbours.
         negatives: lung slices per scan at least 10 mm from any nodule.
         seed: of the choice of negatives and of the splits.
+        hard_negatives: list of further slices to add where they are as far from nodules, see
+            :func:`lungct.io.case_lists.read_case_slices`.
+        exclude: list of cases, images and slices to leave out, see :func:`lungct.io.case_lists.read_names`.
+        png: name of the HU window of a PNG beside each slice file; None writes none.
+        profiles: draw each scan's mass profiles and what was kept.
     """
 
     rule: Rule = field(default_factory=Rule)
     context: int = 3
     negatives: int = 2
     seed: int = 0
+    hard_negatives: Path | None = None
+    exclude: Path | None = None
+    png: str | None = None
+    profiles: bool = False
 
     def __post_init__(self) -> None:
         if self.context < 1 or self.context % 2 == 0:
             raise UsageError(f"--context is {self.context}, expected an odd number of channels: 1, 3, 5")
+
+    def record(self) -> dict[str, Any]:
+        """JSON-ready, for the manifest: of the lists what is in them, not where they lie."""
+        lists = {"hard_negatives": self.hard_negatives, "exclude": self.exclude}
+        return {**asdict(self), **{name: path and f"sha256:{sha256_of(path)}" for name, path in lists.items()}}
+
+
+@dataclass(frozen=True)
+class ScanTask:
+    """A scan and what the lists say of its slices."""
+
+    scan: Scan
+    hard_negatives: tuple[int, ...] = ()
+    excluded: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,70 +84,83 @@ class ScanWork:
     hu_clip: tuple[int, int]
     resume: bool
 
-    def __call__(self, scan: Scan) -> Record:
+    def __call__(self, task: ScanTask) -> Record:
+        scan = task.scan
         key = f"{scan_key(scan)} {self.hu_clip}"
         found = self.ledger.finished(scan.case_id, key) if self.resume else None
         if found is not None:
             return found
         volume = to_canonical(scan.load())
-        hu = clip_hu(volume.hu, self.hu_clip)
-        places = {n.nodule_id: footprint(n, volume.grid) for n in scan.nodules}
+        grid, hu = volume.grid, clip_hu(volume.hu, self.hu_clip)
+        places = {nodule.nodule_id: footprint(nodule, grid) for nodule in scan.nodules}
         hit = [place for place in places.values() if place is not None]
-        positives = _positive_slices(hu, hit, self.options.rule)
-        negatives = self._negatives(scan, hu, volume.grid, hit)
-        images = [self._image(scan, z, volume.grid) for z in sorted({*positives, *negatives})]
-        for image in images:
-            write_slice(self.ledger.staging / image["file_name"], stack(hu, image["z_index"], self.options.context))
+        profiles = {place.nodule_id: profile(hu, place) for place in hit}
+        where = Surroundings(scan, hu, grid, hit)
+        drawn = draw_negatives(where, self.options.negatives, self.options.seed, task.excluded)
+        hard = set(hard_negatives(where, task.hard_negatives)).difference(task.excluded)
+        chosen = _positives(hit, profiles, self.options.rule).difference(task.excluded) | hard.union(drawn)
+        images = [_image(scan, z, grid) for z in sorted(chosen)]
+        files = self._write(hu, images)
+        if self.options.profiles and hit:
+            files.append(self._draw(scan, hit, profiles, chosen))
         record: Record = {
             "case_id": scan.case_id,
             "digest": _digest(hu),
             "size_xy": [hu.shape[2], hu.shape[1]],
-            "grid": _grid_facts(volume.grid),
+            "grid": _grid_facts(grid),
             "images": images,
             "boxes": [_box(place, image) for image in images for place in hit if place.spans(image["z_index"])],
-            "negatives": len(negatives),
+            "negatives": len(hard.union(drawn)),
+            "hard_negatives": len(hard),
+            "hard_listed": len(set(task.hard_negatives).difference(task.excluded)),
             "missed": [nodule_id for nodule_id, place in places.items() if place is None],
+            "cut": [place.nodule_id for place in hit if is_cut(place, grid)],
+            "files": files,
         }
-        self.ledger.store(scan.case_id, key, record, [image["file_name"] for image in images])
+        self.ledger.store(scan.case_id, key, record, files)
         return record
 
-    def _image(self, scan: Scan, z: int, grid: Grid) -> dict[str, Any]:
-        _, height, width = grid.shape_zyx
-        middle = grid.to_world(((width - 1) / 2, (height - 1) / 2, float(z)))
-        return {
-            "file_name": f"images/{scan.case_id}/{z:04d}.npz",
-            "z_index": z,
-            "z_mm": round(float(middle[2]), DIGITS),
-        }
+    def _write(self, hu: NDArray[np.int16], images: Sequence[Mapping[str, Any]]) -> list[str]:
+        files = []
+        for image in images:
+            stacked = stack(hu, image["z_index"], self.options.context)
+            files += write_slice_files(self.ledger.staging, image["file_name"], stacked, self.options.png)
+        return files
 
-    def _negatives(self, scan: Scan, hu: NDArray[np.int16], grid: Grid, places: Sequence[Footprint]) -> list[int]:
-        """Slices drawn by seed and case id; none of a scan whose nodules nobody has looked for."""
-        if not self.options.negatives or not scan.truth_known:
-            return []
-        eligible = np.flatnonzero(lung_slices(hu, grid) & _far(places, grid))
-        key = int.from_bytes(hashlib.blake2b(scan.case_id.encode(), digest_size=8).digest(), "big")
-        drawn = np.random.default_rng([self.options.seed, key]).permutation(eligible)[: self.options.negatives]
-        return sorted(int(z) for z in drawn)
+    def _draw(
+        self, scan: Scan, places: Sequence[Footprint], profiles: Mapping[str, Profile], chosen: Collection[int]
+    ) -> str:
+        from lungct.report.profiles import DrawnProfile, mass_profiles
+
+        file_name = f"profiles/{scan.case_id}.png"
+        drawn = []
+        for place in places:
+            found = profiles[place.nodule_id]
+            kept = np.isin(np.arange(place.z_first, place.z_last + 1), list(chosen))
+            least = least_mass(found, self.options.rule)
+            drawn.append(DrawnProfile(place.nodule_id, place.z_first, found.mass, kept, least))
+        mass_profiles(self.ledger.staging / file_name, drawn)
+        return file_name
 
 
-def _positive_slices(hu: NDArray[np.int16], places: Sequence[Footprint], rule: Rule) -> set[int]:
+def _positives(places: Sequence[Footprint], profiles: Mapping[str, Profile], rule: Rule) -> set[int]:
     kept = set()
     for place in places:
-        kept.update((place.z_first + np.flatnonzero(select(profile(hu, place), rule))).tolist())
+        kept.update((place.z_first + np.flatnonzero(select(profiles[place.nodule_id], rule))).tolist())
     return kept
 
 
-def _far(places: Sequence[Footprint], grid: Grid) -> BoolArray:
-    """(Z,) whether a slice plane is at least 10 mm from the box of every nodule."""
-    z = np.arange(grid.shape_zyx[0])
-    far = np.ones(len(z), dtype=bool)
-    for place in places:
-        gap_mm = (np.abs(z - place.center_index[2]) - place.half_index[2]) * grid.spacing_mm_zyx[0]
-        far &= gap_mm >= NEGATIVE_DISTANCE_MM
-    return far
+def _image(scan: Scan, z: int, grid: Grid) -> dict[str, Any]:
+    _, height, width = grid.shape_zyx
+    middle = grid.to_world(((width - 1) / 2, (height - 1) / 2, float(z)))
+    return {
+        "file_name": f"images/{slice_name(scan.case_id, z)}.npz",
+        "z_index": z,
+        "z_mm": round(float(middle[2]), DIGITS),
+    }
 
 
-def _box(place: Footprint, image: dict[str, Any]) -> dict[str, Any]:
+def _box(place: Footprint, image: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "file_name": image["file_name"],
         "nodule_id": place.nodule_id,

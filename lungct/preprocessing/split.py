@@ -3,11 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lungct.errors import InputError
 from lungct.registry import SPLIT_FRACTIONS, SPLITS
+
+
+def splits_of(
+    kept: Iterable[tuple[str, str]], left_out: Iterable[tuple[str, str]], seed: int, where: Path
+) -> dict[str, str]:
+    """Patient -> split, from (patient, stated split) of every case.
+
+    Patients of whom every case is left out take part as well: leaving out a case moves no other patient. What is
+    stated of a case left out counts only there.
+
+    Raises:
+        InputError: see :func:`assign_splits`.
+    """
+    stated: dict[str, set[str]] = defaultdict(set)
+    for patient, split in kept:
+        stated[patient].add(split)
+    known = set(stated)
+    for patient, split in left_out:
+        if patient not in known:
+            stated[patient].add(split)
+    return assign_splits(stated, seed, where)
 
 
 def assign_splits(stated: Mapping[str, Iterable[str]], seed: int, where: Path) -> dict[str, str]:

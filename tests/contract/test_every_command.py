@@ -74,6 +74,7 @@ def test_unknown_option_is_usage_error_with_envelope(verb: str) -> None:
     [
         ("preprocess", ["nowhere"]),
         ("select-slices", ["nowhere"]),
+        ("merge", ["nowhere", "out"]),
         ("train", ["nowhere"]),
         ("predict", ["nowhere", "nothing.json"]),
         ("evaluate", ["nothing.json", "none.json"]),
@@ -95,7 +96,13 @@ def test_missing_input_is_one_line_and_exit_3(verb: str, arguments: list[str], t
 
 @pytest.mark.parametrize(
     "line",
-    ["preprocess here here", "preprocess here/inside here", "select-slices out out", "predict run t.json t.json"],
+    [
+        "preprocess here here",
+        "preprocess here/inside here",
+        "select-slices out out",
+        "merge a here here",
+        "predict run t.json t.json",
+    ],
 )
 def test_output_never_takes_an_input_with_it(line: str, tmp_path: Path) -> None:
     (tmp_path / "t.json").write_text("precious")

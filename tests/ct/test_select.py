@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lungct.ct.boxes import footprint
+from lungct.ct.boxes import footprint, is_cut
+from lungct.ct.hu import clip_hu, gray_to_hu, hu_to_gray
 from lungct.ct.lung import lung_slices
-from lungct.ct.select import Profile, Rule, profile, rule_of, select
+from lungct.ct.select import Profile, Rule, least_mass, profile, rule_of, select
 from lungct.ct.stack import stack
 from lungct.errors import UsageError
 from lungct.types import Grid, Nodule
@@ -94,11 +95,52 @@ def test_mass_is_the_mean_over_the_inscribed_ellipse() -> None:
     assert found.mean_hu.tolist() == [500, -250]
 
 
-def test_stack_repeats_the_slice_where_a_neighbour_is_missing() -> None:
+def test_stack_repeats_the_outermost_slice_where_a_neighbour_is_missing() -> None:
     hu = np.arange(3, dtype=np.int16)[:, None, None] * np.ones((1, 2, 2), np.int16)
     assert stack(hu, 0, 3)[:, 0, 0].tolist() == [0, 0, 1]
     assert stack(hu, 2, 5)[:, 0, 0].tolist() == [0, 1, 2, 2, 2]
+    assert stack(hu, 1, 7)[:, 0, 0].tolist() == [0, 0, 0, 1, 2, 2, 2]
     assert stack(hu, 1, 1).shape == (1, 2, 2)
+
+
+def test_gray_of_a_window() -> None:
+    hu = np.array([-1001, -1000, -700, -400, -399], np.int16)
+    assert hu_to_gray(hu, (-1000, -400)).tolist() == [0, 0, 128, 255, 255]
+    assert np.array_equal(gray_to_hu(hu_to_gray(hu[1:4], (-1000, -745)), (-1000, -745)), [-1000, -745, -745])
+
+
+def test_clipping_copies_only_what_changes() -> None:
+    hu = np.arange(-1100, 600, dtype=np.int16)
+    assert clip_hu(hu, (-1200, 700)) is hu
+    clipped = clip_hu(hu, (-1000, 500))
+    assert (clipped.min(), clipped.max(), hu[0]) == (-1000, 500, -1100)
+    assert clip_hu(hu.astype(np.int32), (-1200, 700)).dtype == np.int16
+
+
+@pytest.mark.parametrize(
+    ("center", "expected"),
+    [
+        ((10.0, 16.0, 20.0), False),
+        ((1.75, 2.5, 2.0), False),  # edge on edge with the scan's corner
+        ((1.74, 2.5, 2.0), True),
+        ((10.0, 28.6, 20.0), True),
+        ((10.0, 16.0, 36.1), True),
+    ],
+)
+def test_a_box_beyond_an_end_is_cut(center: tuple[float, float, float], expected: bool) -> None:
+    place = footprint(nodule(center, (4.0, 6.0, 6.0)), GRID)
+    assert place is not None
+    assert is_cut(place, GRID) == expected
+
+
+def test_least_mass_is_the_line_between_kept_and_not() -> None:
+    found = Profile(MASS, MASS)
+    for rule in (Rule("threshold"), Rule("statistical", k=0.3)):
+        least = least_mass(found, rule)
+        assert least is not None
+        assert np.array_equal(select(found, rule), least <= MASS)
+    assert least_mass(found, Rule("all")) is None
+    assert least_mass(found, Rule("sliding-window")) is None
 
 
 def test_lung_slices_of_two_tubes_in_a_body() -> None:

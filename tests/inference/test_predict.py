@@ -23,6 +23,7 @@ from lungct.io.nifti import write_nifti
 from lungct.io.npz import write_slice
 from lungct.models.card import ModelCard
 from lungct.models.detector import build_detector
+from lungct.preprocessing.merge import merge
 from lungct.types import Detections, Grid, Volume
 
 SPACING_XYZ = (1.0, 1.0, 1.5)
@@ -108,6 +109,30 @@ def test_a_folder_of_scans(run_folder: Path, tmp_path: Path) -> None:
     records = [json.loads(line) for line in (out / "manifest.ndjson").read_text().splitlines()]
     assert [record.get("case_id") for record in records] == [None, "a", "b"]
     assert str(tmp_path) not in (out / "manifest.ndjson").read_text()
+
+
+def test_shards_joined_are_the_whole(run_folder: Path, tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    (tmp_path / "scans").mkdir()
+    for number in range(1, 6):
+        grid = Grid((3, 40, 48), (1.5, 1.0, 1.0), (0.0, 0.0, 0.0))
+        hu = random.integers(-1000, 500, grid.shape_zyx).astype(np.int16)
+        write_nifti(tmp_path / "scans" / f"case_{number}.nii.gz", Volume(hu, grid))
+    for name, shard in (("whole", "0/1"), ("p0", "0/3"), ("p1", "1/3"), ("p2", "2/3")):
+        verb.run(
+            run_folder, tmp_path / "scans", tmp_path / name, device="cpu", score_threshold=0.0, batch=2, shard=shard
+        )
+    parts = [tmp_path / f"p{index}" for index in (1, 2, 0)]
+    assert merge(parts, tmp_path / "joined").cases == 5
+    assert sum(any(json.loads((one / "detections.json").read_text())) for one in parts) >= 2
+    for name in ("detections.json", "nodules.csv", "manifest.ndjson"):
+        assert (tmp_path / "joined" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_single_slices_are_not_shared_out(run_folder: Path, slices: Path, tmp_path: Path) -> None:
+    for dry_run in (False, True):
+        with pytest.raises(UsageError, match="--shard has no bearing"):
+            verb.run(run_folder, slices, tmp_path / "out.json", shard="0/2", dry_run=dry_run)
 
 
 def test_a_broken_scan_stops_or_is_left_out(run_folder: Path, tmp_path: Path) -> None:

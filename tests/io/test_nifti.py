@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import nibabel
@@ -135,3 +136,36 @@ def test_sibling_is_not_read_in_its_place(tmp_path: Path) -> None:
     write_nifti(tmp_path / "x.nii.gz", one)
     nibabel.save(nibabel.Nifti1Image(np.full((6, 5, 4), 7, np.int16), np.eye(4)), tmp_path / "x.nii")
     assert read_nifti(tmp_path / "x.nii.gz").hu.max() == other.hu.max()
+
+
+def test_a_header_that_promises_the_world_costs_no_memory(tmp_path: Path) -> None:
+    for name, packed in (("a.nii", False), ("b.nii.gz", True)):
+        save(tmp_path / "whole.nii", np.eye(4))
+        data = bytearray((tmp_path / "whole.nii").read_bytes())
+        data[42:48] = np.array([32767] * 3, "<i2").tobytes()
+        (tmp_path / name).write_bytes(gzip.compress(bytes(data)) if packed else bytes(data))
+        with pytest.raises(InputError, match="fewer voxels than its header says"):
+            read_nifti(tmp_path / name)
+
+
+def test_broken_checksum_and_what_follows_the_voxels(tmp_path: Path) -> None:
+    save(tmp_path / "a.nii", np.eye(4))
+    whole = (tmp_path / "a.nii").read_bytes()
+    packed = bytearray(gzip.compress(whole))
+    packed[-6] ^= 1
+    (tmp_path / "b.nii.gz").write_bytes(bytes(packed))
+    with pytest.raises(InputError, match="not readable as NIfTI"):
+        read_nifti(tmp_path / "b.nii.gz")
+    (tmp_path / "c.nii.gz").write_bytes(gzip.compress(whole + bytes(3_000_000)))
+    assert read_nifti(tmp_path / "c.nii.gz").hu.shape == (6, 5, 4)
+
+
+def test_reading_takes_the_memory_of_the_voxels(tmp_path: Path) -> None:
+    shape = (40, 256, 256)
+    grid = Grid(shape, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    write_nifti(tmp_path / "a.nii.gz", Volume(np.random.default_rng(0).integers(0, 999, shape).astype(np.int16), grid))
+    tracemalloc.start()
+    found = read_nifti(tmp_path / "a.nii.gz")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.4 * found.hu.nbytes + 2**21

@@ -1,0 +1,134 @@
+"""The shards of one run -> the folder that the whole run would have written, byte for byte.
+
+A shard's manifest says which share it is and the place of each of its cases in the whole. Manifest records, table rows
+and COCO entries are brought into that order and COCO ids are counted anew; every other file is linked, or copied where
+there can be no hard link.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lungct.errors import InputError
+from lungct.io.atomic import check_replaceable, staged_folder, write_bytes, write_json
+from lungct.io.manifest import write_manifest
+from lungct.preprocessing.merge_tables import joined_coco, joined_csv, joined_results
+from lungct.preprocessing.shard_folder import ShardFolder, shards_in_order
+from lungct.preprocessing.split import refuse_duplicates
+from lungct.types import Progress, no_progress
+
+RESULTS = "detections.json"
+
+
+@dataclass(frozen=True)
+class MergeSummary:
+    """Of which command the shards are, how many, the cases in them and the cases that they left out."""
+
+    command: str
+    shards: int
+    cases: int
+    left_out: int
+
+    def facts(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+def plan_merge(folders: Sequence[Path], out: Path, *, overwrite: bool = False) -> MergeSummary:
+    """What :func:`merge` would do; reads manifests, writes nothing.
+
+    Raises:
+        InputError, OutputExists: see :func:`merge`.
+    """
+    shards = shards_in_order(folders)
+    check_replaceable(out, overwrite=overwrite, command=shards[0].command)
+    return _summary(shards)
+
+
+def merge(
+    folders: Sequence[Path], out: Path, *, overwrite: bool = False, progress: Progress = no_progress
+) -> MergeSummary:
+    """Join the shards of one run of preprocess, select-slices or predict, given in any order.
+
+    Raises:
+        InputError: a folder that is no shard; shards of different commands, versions, options or sources; a shard that
+            is missing or given twice; a file that is missing or in two shards; one scan in two splits; no slice at all.
+        OutputExists: ``out`` is there and ``overwrite`` is false.
+    """
+    shards = shards_in_order(folders)
+    command = shards[0].command
+    check_replaceable(out, overwrite=overwrite, command=command)
+    records = [
+        record for _, record in sorted((one for shard in shards for one in shard.placed), key=lambda one: one[0])
+    ]
+    if command == "select-slices":
+        _check_slices(records, out)
+    files = _files(shards)
+    with staged_folder(out, command=command, overwrite=overwrite) as staging:
+        _write_tables(staging, shards)
+        for done, (name, path) in enumerate(files.items(), 1):
+            _link(path, staging / name)
+            progress("files", done, len(files))
+        write_manifest(staging, command, shards[0].head["options"], records)
+    return _summary(shards)
+
+
+def _summary(shards: Sequence[ShardFolder]) -> MergeSummary:
+    cases = sum(len(shard.records) for shard in shards)
+    return MergeSummary(shards[0].command, len(shards), cases, shards[0].facts["cases"] - cases)
+
+
+def _check_slices(records: Sequence[Mapping[str, Any]], out: Path) -> None:
+    """What a whole run of select-slices asks of all cases together."""
+    refuse_duplicates(((one["case_id"], one["voxels_blake2b"], one["split"]) for one in records), out)
+    if not any(record["images"] for record in records):
+        hint = "its scans have no annotation, or no nodule and --negatives 0"
+        raise InputError.of(out, "no slice in any shard", hint)
+
+
+def _files(shards: Sequence[ShardFolder]) -> dict[str, Path]:
+    """Name in the whole -> where it lies, of every file that is no table."""
+    found: dict[str, Path] = {}
+    for shard in shards:
+        mine = shard.files()
+        lost = next((name for record in shard.records for name in _named(record) if name not in mine), None)
+        if lost is not None:
+            raise InputError.of(shard.folder, f"{lost}, which its manifest names, is missing")
+        double = next((name for name in mine if name in found), None)
+        if double is not None:
+            raise InputError.of(shard.folder, f"{double} is in another shard, too")
+        found.update(mine)
+    return found
+
+
+def _named(record: Mapping[str, Any]) -> list[str]:
+    """The files that a manifest's record names."""
+    return [*record.get("images", ()), *([record["path"]] if "path" in record else [])]
+
+
+def _write_tables(staging: Path, shards: Sequence[ShardFolder]) -> None:
+    placed = [one for shard in shards for one in shard.placed]
+    place_of_case = {record["case_id"]: place for place, record in placed}
+    place_of_file = {name: place for place, record in placed for name in _named(record)}
+    tables = [shard.tables() for shard in shards]
+    for name in sorted({name for mine in tables for name in mine if name.endswith(".csv")}):
+        paths = [mine[name] for mine in tables if name in mine]
+        write_bytes(staging / name, joined_csv(paths, place_of_case))
+    if RESULTS in tables[0]:
+        write_json(staging / RESULTS, joined_results([mine.pop(RESULTS) for mine in tables], place_of_case))
+    truths = [{name: path for name, path in mine.items() if name.endswith(".json")} for mine in tables]
+    for name, document in joined_coco(truths, place_of_file).items():
+        write_json(staging / name, document)
+
+
+def _link(path: Path, new: Path) -> None:
+    new.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path.resolve(), new)
+    except OSError:
+        shutil.copyfile(path, new)
