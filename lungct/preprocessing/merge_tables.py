@@ -10,18 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from lungct.errors import InputError
-from lungct.io.boxes_csv import NIFTI_SUFFIX
+from lungct.io.boxes_csv import ATTRIBUTE, NIFTI_SUFFIX
 from lungct.io.case_lists import split_slice_name
 
 CASE_COLUMNS = ("ct_nifti_file", "seriesuid")
 """Columns that name the case of a row: of nodules.csv, and of tables with the LUNA16 columns."""
-ATTRIBUTE = "attr_"
-"""Such columns of nodules.csv are there where one of its nodules has the attribute."""
 Document = dict[str, Any]
 
 
 def joined_csv(paths: Sequence[Path], place_of: Mapping[str, int]) -> bytes:
-    """One CSV of several: rows by the place of their case, columns of attributes those of all.
+    """One CSV of several: rows by the place of their case, and a column for every attribute that one of them has.
 
     Raises:
         InputError: other columns that differ, none that names a case, a row of a case that has no place.

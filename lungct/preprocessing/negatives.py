@@ -37,12 +37,20 @@ class Surroundings:
     places: Sequence[Footprint]
 
     def is_far(self) -> BoolArray:
-        """(Z,) whether a slice plane is at least 10 mm from the box of every nodule."""
+        """(Z,) whether a slice plane is at least 10 mm from every nodule.
+
+        A finding that counts neither way but was measured is a nodule in some reader's eyes: it is kept clear of too.
+        """
+        spacing_mm = self.grid.spacing_mm_zyx[0]
+        reaches = [(place.center_index[2], place.half_index[2]) for place in self.places]
+        for finding in self.scan.excluded:
+            if finding.diameter_mm > 0:
+                center = float(self.grid.to_index(finding.center_lps_mm)[2])
+                reaches.append((center, finding.diameter_mm / 2 / spacing_mm))
         z = np.arange(len(self.hu))
         far = np.ones(len(z), dtype=bool)
-        for place in self.places:
-            gap_mm = (np.abs(z - place.center_index[2]) - place.half_index[2]) * self.grid.spacing_mm_zyx[0]
-            far &= gap_mm >= NEGATIVE_DISTANCE_MM
+        for center, half in reaches:
+            far &= (np.abs(z - center) - half) * spacing_mm >= NEGATIVE_DISTANCE_MM
         return far
 
 

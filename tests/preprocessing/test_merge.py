@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from lungct.ct.select import Rule
 from lungct.errors import InputError, OutputExists
 from lungct.io.boxes_csv import read_nodules, write_nodules
 from lungct.io.coco import read_truth
+from lungct.io.points_csv import write_points
 from lungct.preprocessing.cases import Running
 from lungct.preprocessing.merge import merge, plan_merge
 from lungct.preprocessing.preprocess import PreprocessOptions, plan_preprocess, preprocess
@@ -22,6 +24,7 @@ from lungct.preprocessing.scan_slices import SelectOptions
 from lungct.preprocessing.scans import VolumeOptions
 from lungct.preprocessing.select_slices import plan_select_slices, select_slices
 from lungct.preprocessing.shard import Shard
+from lungct.types import Finding
 
 from .tiny_dlcs import write_dlcs
 from .tiny_voc import write_voc
@@ -61,10 +64,9 @@ def many(tmp_path: Path) -> Path:
     folder = tmp_path / "many"
     write_dlcs(folder, patients=7)
     rows = read_nodules(folder / "DLCSD24_Annotations.csv")
-    other = {"CASE_5": {"patient_id": "CASE_3"}, "CASE_6": {"label": "subsolid"}}
-    write_nodules(
-        folder / "DLCSD24_Annotations.csv", [type(one)(**{**vars(one), **other.get(one.case_id, {})}) for one in rows]
-    )
+    other: dict[str, Any] = {"CASE_5": {"patient_id": "CASE_3"}, "CASE_6": {"label": "subsolid"}}
+    changed = [replace(one, **other.get(one.case_id, {})) for one in rows]
+    write_nodules(folder / "DLCSD24_Annotations.csv", changed)
     return folder
 
 
@@ -86,6 +88,24 @@ def check_same(stage: Stage, source: Path, place: Path) -> None:
 
 def test_preprocess_of_scans(many: Path, tmp_path: Path) -> None:
     check_same(stage_preprocess, many, tmp_path)
+
+
+def test_tables_and_columns_that_only_some_shards_have(many: Path, tmp_path: Path) -> None:
+    rows = read_nodules(many / "DLCSD24_Annotations.csv")
+    for number, (case, name) in enumerate({"CASE_1": "z", "CASE_6": "a", "CASE_4": "z"}.items()):
+        rows = [replace(one, attributes={name: number}) if one.case_id == case else one for one in rows]
+    (many / "DLCSD24_Annotations.csv").unlink()
+    write_nodules(many / "nodules.csv", rows)
+    write_points(many / "excluded.csv", [(f"CASE_{n}", Finding((1.0, 2.0, n), -1.0)) for n in (5, 3)])
+    check_same(stage_preprocess, many, tmp_path)
+    heads = [(tmp_path / f"shard-{i}" / "nodules.csv").read_text().splitlines()[0] for i in range(COUNT)]
+    assert len(set(heads)) == COUNT, "the columns of the shards do not differ in this test"
+    assert [(tmp_path / f"shard-{i}" / "excluded.csv").is_file() for i in range(COUNT)] == [True, False, False]
+    assert [one.attributes for one in read_nodules(tmp_path / "merged" / "nodules.csv") if one.attributes] == [
+        *[{"z": 0}] * 2,
+        {"z": 2},
+        {"a": 1},
+    ]
 
 
 def test_select_of_scans_and_every_patient_in_one_split(many: Path, tmp_path: Path) -> None:

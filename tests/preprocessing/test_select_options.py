@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +11,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lungct.cli import select_slices as verb
 from lungct.ct.geometry import to_canonical
 from lungct.ct.select import Rule
-from lungct.errors import InputError, UsageError
+from lungct.errors import InputError
 from lungct.io.boxes_csv import read_nodules, write_nodules
 from lungct.io.coco import CocoImage, read_truth
 from lungct.io.manifest import read_manifest
 from lungct.io.nifti import read_nifti
 from lungct.io.npz import read_slice
 from lungct.preprocessing.cases import Running
-from lungct.preprocessing.preprocess import preprocess
+from lungct.preprocessing.negatives import Surroundings
 from lungct.preprocessing.scan_slices import SelectOptions
 from lungct.preprocessing.select_slices import plan_select_slices, select_slices
 from lungct.registry import HU_WINDOWS
-from lungct.types import Nodule
+from lungct.types import Finding, Nodule, Scan, Volume
 
 from .tiny_dlcs import SHAPE, grid_of
-from .tiny_voc import write_voc
 
 SPLITS = ("train", "val", "test")
 PLAIN = SelectOptions(Rule("all"), negatives=2)
@@ -96,6 +92,19 @@ def test_hard_negatives_of_unknown_truth_or_elsewhere(
     (dlcs / "DLCSD24_Annotations.csv").unlink()
     with pytest.raises(InputError, match="no slice to select"):
         select_slices(dlcs, tmp_path / "b", SelectOptions(hard_negatives=listed(tmp_path / "c.csv", ("CASE_1", 0))))
+
+
+def test_negatives_keep_clear_of_measured_findings() -> None:
+    """Slices are 2 mm apart, so 13 mm from a finding of 6 mm at slice 10 lie 3 and 17; what is not measured is nothing."""
+    grid = grid_of(0)
+    center = tuple(grid.to_world((12.0, 20.0, 10.0)).tolist())
+    hu = np.zeros(SHAPE, np.int16)
+    far = {}
+    for diameter in (6.0, -1.0):
+        scan = Scan("c", "c", lambda: Volume(hu, grid), excluded=(Finding(center, diameter),))
+        far[diameter] = np.flatnonzero(Surroundings(scan, hu, grid, ()).is_far()).tolist()
+    assert far[6.0] == [*range(4), *range(17, SHAPE[0])]
+    assert far[-1.0] == list(range(SHAPE[0]))
 
 
 def test_exclude_cases_and_slices_moves_nothing_else(
@@ -225,72 +234,3 @@ def test_resume_minds_the_lists_and_pictures(dlcs: Path, tmp_path: Path) -> None
 
 def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-@pytest.fixture
-def flat(tmp_path: Path) -> Path:
-    write_voc(tmp_path / "voc", series=6)
-    preprocess(tmp_path / "voc", tmp_path / "out2d")
-    return tmp_path / "out2d"
-
-
-def test_flat_slices_repeat_themselves_and_ids_count_from_one(flat: Path, tmp_path: Path) -> None:
-    images = images_of_flat(flat)
-    gone = images[0].case_id
-    (tmp_path / "out.txt").write_text(f"{gone}\n{Path(images[5].file_name).stem}\n")
-    select_slices(flat, tmp_path / "s", SelectOptions(context=5, png="lung", exclude=tmp_path / "out.txt"))
-    found = sorted(images_of(tmp_path / "s"), key=lambda one: int(one.id))
-    assert [one.file_name for one in found] == [
-        one.file_name for n, one in enumerate(images) if one.case_id != gone and n != 5
-    ]
-    assert [one.id for one in found] == list(range(1, 10))
-    notes = [note.id for split in SPLITS for note in read_truth(tmp_path / "s" / f"{split}.json").annotations]
-    assert sorted(notes) == list(range(1, 10))
-    for image in found:
-        stored = read_slice(tmp_path / "s" / image.file_name)
-        assert np.array_equal(stored, np.repeat(read_slice(flat / image.file_name), 5, axis=0))
-        assert (tmp_path / "s" / image.file_name).with_suffix(".png").is_file()
-
-
-def images_of_flat(flat: Path) -> list[CocoImage]:
-    return list(read_truth(flat / "slices.json").images)
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"method": "all"},
-        {"fraction": 0.5},
-        {"min_hu": -100.0},
-        {"k": 1.0},
-        {"window_slices": 3},
-        {"negatives": 0},
-        {"hard_negatives": Path("x.csv")},
-        {"profiles": True},
-    ],
-)
-def test_options_without_bearing_on_2d_images_are_refused(flat: Path, given: dict[str, Any]) -> None:
-    flag = "--" + next(iter(given)).replace("_", "-")
-    with pytest.raises(UsageError, match=f"no bearing on .*all kept: {flag}$|no bearing on .*all kept: {flag}:"):
-        verb.run(flat, flat.with_name("s"), **given)
-    assert not flat.with_name("s").exists()
-
-
-def test_usage_error_of_an_option_without_bearing(flat: Path) -> None:
-    found = lungct(f"select-slices {flat} {flat}-s --negatives 0 --method all")
-    assert found.returncode == 2
-    assert found.stderr.count("\n") == 1
-    assert "all kept: --method, --negatives" in found.stderr
-
-
-def lungct(line: str) -> Any:
-    return subprocess.run([sys.executable, "-m", "lungct", *line.split()], capture_output=True, text=True, check=False)
-
-
-def test_options_of_2d_images_are_taken_and_shards_are_warned_of(flat: Path, tmp_path: Path) -> None:
-    found = lungct(f"select-slices {flat} {flat}-s --context 1 --png lung --seed 3")
-    assert (found.returncode, found.stderr) == (0, "")
-    assert lungct(f"preprocess {tmp_path}/voc {tmp_path}/part --shard 2/3").returncode == 0
-    found = lungct(f"select-slices {tmp_path}/part {tmp_path}/part-s")
-    assert found.returncode == 0
-    assert "is a shard of a run" in found.stderr
