@@ -100,3 +100,25 @@ def test_native_grid_only_clips(kind: type) -> None:
 def test_nan_becomes_the_lowest() -> None:
     volume = Volume(np.array([[[np.nan, 3.6]]]), Grid((1, 1, 2), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)))
     assert resample(volume, None, HU).hu.ravel().tolist() == [-1000, 4]
+
+
+def test_a_value_that_is_no_number_counts_as_the_lowest_and_stays_where_it_is() -> None:
+    hu = np.full((3, 30, 40), 100, np.float32)
+    hu[1, 12, 20], hu[0, 2, 2] = np.nan, np.inf
+    found = resample(Volume(hu, Grid(hu.shape, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))), (1.0, 1.0, 0.5), HU).hu
+    assert found[1, 12, 39:43].tolist() == [-175, -725, -725, -175]
+    assert (found != 100).sum() == 8
+    assert found[0, 2, 4] == HU[1]
+
+
+@pytest.mark.parametrize("spacing", [(0.7, 0.9, 1.1), (2.3, 0.9, 1.1), (2.3, 2.1, 3.7), (1.0, 1.0, 0.31)])
+def test_is_three_linear_interpolations_whatever_goes_first(spacing: tuple[float, float, float]) -> None:
+    hu = np.random.default_rng(2).integers(-900, 400, (17, 37, 50)).astype(np.int16)
+    volume = Volume(hu, Grid(hu.shape, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)))
+    found = resample(volume, spacing, HU)
+    expected = hu.astype(np.float64)
+    for axis, mm in enumerate(spacing):
+        place = (np.arange(found.hu.shape[axis]) + 0.5) * mm - 0.5
+        old = np.arange(hu.shape[axis])
+        expected = np.apply_along_axis(lambda line, x=place, xp=old: np.interp(x, xp, line), axis, expected)
+    assert np.abs(found.hu - expected).max() <= 0.501
