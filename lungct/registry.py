@@ -71,6 +71,11 @@ VOC_CORNERS = ("centres", "inclusive", "edges")
 LINKINGS = ("ios", "iou")
 """Overlap by which boxes of neighbouring slices are one nodule: over the smaller box, or over the union."""
 
+LUNG_MASKS: Mapping[str, Entry] = {
+    "default": Entry("air the body encloses, no airways, closed at the pleura, 3D", "lungct.ct.lung_default"),
+}
+"""A mask has 1 in the patient's right lung and 2 in the left."""
+
 SELECTIONS: Mapping[str, Entry] = {
     "all": Entry("every slice of the nodule's box", "lungct.ct.select"),
     "threshold": Entry("slices with at least a fraction of the nodule's peak mass", "lungct.ct.select"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from lungct.types import FloatArray, Grid, Triple, Volume
@@ -49,6 +51,20 @@ def resampled_grid(grid: Grid, spacing_mm_zyx: Triple) -> Grid:
     shift_xyz = ((new - old) / 2)[::-1]
     origin = np.asarray(grid.origin_lps_mm) + grid.direction_matrix @ shift_xyz
     return Grid((int(shape[0]), int(shape[1]), int(shape[2])), _triple(new), _triple(origin), grid.direction)
+
+
+def cropped(volume: Volume, box_zyx: Sequence[slice]) -> Volume:
+    """The voxels within a box of whole, non-negative indices, where they were in the world; the array is a view.
+
+    A step in the box leaves voxels out and widens the spacing.
+    """
+    z, y, x = (one.indices(size) for one, size in zip(box_zyx, volume.grid.shape_zyx, strict=True))
+    hu = volume.hu[tuple(box_zyx)]
+    spacing = np.asarray(volume.grid.spacing_mm_zyx) * (z[2], y[2], x[2])
+    origin = volume.grid.to_world((x[0], y[0], z[0]))
+    return Volume(
+        hu, Grid((hu.shape[0], hu.shape[1], hu.shape[2]), _triple(spacing), _triple(origin), volume.grid.direction)
+    )
 
 
 def half_extents_index(size_mm: Triple, grid: Grid) -> FloatArray:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lungct.ct.geometry import resampled_grid
 from lungct.ct.hu import clip_hu
-from lungct.types import FloatArray, IntArray, Triple, Volume
+from lungct.types import FloatArray, Grid, IntArray, Triple, Volume
 
 BLOCK = 16
 
@@ -31,17 +31,27 @@ def resample(volume: Volume, spacing_mm_zyx: Triple | None, hu_clip: tuple[int, 
         for z, plane in enumerate(volume.hu):
             out[z] = clip_hu(plane, hu_clip)
         return Volume(out, grid)
-    taps = [
-        _taps(old, new, old_mm, new_mm)
-        for old, new, old_mm, new_mm in zip(
-            volume.grid.shape_zyx, grid.shape_zyx, volume.grid.spacing_mm_zyx, grid.spacing_mm_zyx, strict=True
-        )
-    ]
-    in_plane = _InPlane(volume.hu.shape[1:], taps[1], taps[2])
-    for z, plane in enumerate(_planes(volume.hu, taps[0], in_plane, float(hu_clip[0]))):
+    for z, plane in enumerate(planes_on(volume, grid, lowest=hu_clip[0])):
         np.clip(plane, *hu_clip, out=plane)
         np.copyto(out[z], np.rint(plane, out=plane), casting="unsafe")
     return Volume(out, grid)
+
+
+def planes_on(volume: Volume, grid: Grid, lowest: float) -> Iterator[FloatArray]:
+    """The (Y', X') float32 planes of a volume on a grid of the same directions, each to be used before the next.
+
+    Interpolated linearly; beyond the outermost voxel centres their values hold. What is not a number is ``lowest``.
+    """
+    z, y, x = (_Taps.at(place_on(volume.grid, grid, axis), volume.grid.shape_zyx[axis]) for axis in range(3))
+    return _planes(volume.hu, z, _InPlane(volume.hu.shape[1:], y, x), lowest)
+
+
+def place_on(old: Grid, new: Grid, axis_zyx: int) -> FloatArray:
+    """(new,) float64: the fractional index in ``old`` of each voxel centre of ``new`` along an axis that they share."""
+    axis = old.direction_matrix[:, 2 - axis_zyx]
+    apart_mm = float(axis @ (np.asarray(new.origin_lps_mm) - old.origin_lps_mm))
+    along_mm = apart_mm + np.arange(new.shape_zyx[axis_zyx]) * new.spacing_mm_zyx[axis_zyx]
+    return np.asarray(along_mm / old.spacing_mm_zyx[axis_zyx])
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +61,13 @@ class _Taps:
     low: IntArray
     high: IntArray
     weight: FloatArray
+
+    @classmethod
+    def at(cls, place: FloatArray, old: int) -> _Taps:
+        """For fractional indices into an axis of ``old`` voxels."""
+        place = np.clip(place, 0, old - 1)
+        low = np.minimum(np.floor(place + 1e-9), old - 1).astype(np.intp)
+        return cls(low, np.minimum(low + 1, old - 1), np.clip(place - low, 0, 1).astype(np.float32))
 
     def blocks(self) -> list[tuple[slice, slice, FloatArray]]:
         """The same as dense matrices: new[s] = matrix @ old[t], for every (s, t, matrix).
@@ -67,12 +84,6 @@ class _Taps:
             matrix[rows, self.high[new] - old.start] += self.weight[new]
             found.append((new, old, matrix))
         return found
-
-
-def _taps(old: int, new: int, old_mm: float, new_mm: float) -> _Taps:
-    place = np.clip((np.arange(new) + 0.5) * (new_mm / old_mm) - 0.5, 0, old - 1)
-    low = np.minimum(np.floor(place + 1e-9), old - 1).astype(np.intp)
-    return _Taps(low, np.minimum(low + 1, old - 1), np.clip(place - low, 0, 1).astype(np.float32))
 
 
 class _InPlane:

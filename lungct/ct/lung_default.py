@@ -1,0 +1,125 @@
+"""Lungs on a coarse grid: air enclosed by the body, without airways, closed so that nodules at the pleura stay in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lungct.ct.airways import large_airways
+from lungct.ct.pieces import IN_SLICE, filled_in_slices, sizes_of, without_crumbs
+from lungct.ct.sides import LEFT, RIGHT, tell_sides
+from lungct.types import BoolArray, Triple
+
+STEP_MM_ZYX = (2.5, 2.8, 2.8)
+AIR_HU, AIRWAY_HU = -400, -600
+EDGE_HU = AIR_HU
+GAS_HU = -950
+GAS_AT_MOST_ML = 1000.0
+LEAST_ML = 10.0
+LEAST_SHARE = 0.05
+AT_EDGE_SHARE = 0.03
+IN_BODY_SHARE = 0.5
+CLOSING_MM = 8.0
+
+
+def segment(hu: NDArray[Any], spacing_mm_zyx: Triple) -> NDArray[np.uint8]:
+    """(Z, Y, X) labels, 1 right and 2 left lung of the patient, from LPS-canonical HU of about ``STEP_MM_ZYX``.
+
+    1. Pieces of air (below -400 HU, joined by faces) are lung if the body, the largest solid piece, is round them;
+       those that reach beside it, the image's corners or along its edge, or are as dark as gas and smaller than a
+       litre, are not.
+    2. The trachea and main bronchi are taken away, and what is below a twentieth of the largest piece left.
+    3. Each lung is closed by a ball of 8 mm, which keeps vessels and nodules that sit on the pleura, and its holes are
+       filled; neither lung grows into other air.
+    """
+    air = hu < AIR_HU
+    lungs = _enclosed(air, hu, float(np.prod(spacing_mm_zyx)) / 1000)
+    airways = large_airways(lungs & (hu < AIRWAY_HU), spacing_mm_zyx)
+    lungs &= ~ndimage.binary_dilation(airways, IN_SLICE)
+    labels = tell_sides(without_crumbs(lungs, LEAST_SHARE), hu, spacing_mm_zyx)
+    other_air = air & (labels == 0)
+    for side in (RIGHT, LEFT):
+        _close(labels, side, other_air, spacing_mm_zyx)
+    return labels
+
+
+def _enclosed(air: BoolArray, hu: NDArray[Any], voxel_ml: float) -> BoolArray:
+    """Pieces of air that lie in the body."""
+    padding = _padding(hu)
+    pieces, count = ndimage.label(air & ~padding)
+    sizes, boxes = sizes_of(pieces, count), ndimage.find_objects(pieces)
+    body = _body(~air)
+    _, *body_yx = ndimage.find_objects(body.astype(np.uint8))[0]
+    corners = np.unique(pieces[:, [0, 0, -1, -1], [0, -1, 0, -1]])
+    at_edge = np.bincount(pieces[_edge(padding)], minlength=count + 1)
+    keep = np.zeros(count + 1, dtype=bool)
+    for piece in np.flatnonzero(sizes * voxel_ml >= LEAST_ML):
+        _, *yx = box = boxes[piece - 1]
+        beyond = any(one.start < of.start or one.stop > of.stop for one, of in zip(yx, body_yx, strict=True))
+        if beyond or piece in corners or at_edge[piece] > AT_EDGE_SHARE * sizes[piece]:
+            continue
+        around = tuple(slice(max(one.start - 1, 0), one.stop + 1) for one in box)
+        inside = pieces[around] == piece
+        gas = sizes[piece] * voxel_ml < GAS_AT_MOST_ML and np.median(hu[around][inside]) < GAS_HU
+        shell = ndimage.binary_dilation(inside) & ~air[around]
+        keep[piece] = not gas and body[around][shell].sum() >= IN_BODY_SHARE * max(shell.sum(), 1)
+    return np.asarray(keep[pieces])
+
+
+def _padding(hu: NDArray[Any]) -> BoolArray:
+    """What lies outside a round field of view: the value that all corners have, if it is below that of air."""
+    corner = hu[0, 0, 0]
+    if corner < -1000 and (hu[:, [0, 0, -1, -1], [0, -1, 0, -1]] == corner).all():
+        return np.asarray(hu == corner)
+    return np.zeros(hu.shape, dtype=bool)
+
+
+def _edge(padding: BoolArray) -> BoolArray:
+    """The outermost pixels of the field of view in every slice."""
+    edge = np.ones(padding.shape, dtype=bool)
+    edge[:, 1:-1, 1:-1] = padding[:, :-2, 1:-1] | padding[:, 2:, 1:-1] | padding[:, 1:-1, :-2] | padding[:, 1:-1, 2:]
+    return edge
+
+
+def _body(solid: BoolArray) -> BoolArray:
+    """The largest solid piece once thin bridges to the table are cut, as thick as it was."""
+    core = ndimage.binary_erosion(solid, border_value=1)
+    pieces, count = ndimage.label(core)
+    if count == 0:
+        return solid
+    largest = sizes_of(pieces, count).argmax()
+    return np.asarray(ndimage.binary_dilation(pieces == largest, iterations=2) & solid)
+
+
+def _close(labels: NDArray[np.uint8], side: int, other_air: BoolArray, spacing_mm_zyx: Triple) -> None:
+    """Close one lung and fill its holes, in place, without taking from the other lung or from other air."""
+    found = next(iter(ndimage.find_objects((labels == side).astype(np.uint8))), None)
+    if found is None:
+        return
+    radii = [round(CLOSING_MM / step) for step in spacing_mm_zyx]
+    around = tuple(slice(max(one.start - r, 0), one.stop + r) for one, r in zip(found, radii, strict=True))
+    free = (labels[around] == 0) & ~other_air[around]
+    lung = labels[around] == side
+    closed = filled_in_slices(_closed(lung, radii))
+    labels[around][closed & free] = side
+
+
+def _closed(mask: BoolArray, radii: Sequence[int]) -> BoolArray:
+    """Closing by a ball of ``radii`` voxels: steps by crosses and cubes in turn, which comes near to one."""
+    structures = []
+    for step in range(max(radii)):
+        structure = ndimage.generate_binary_structure(3, 1 + 2 * (step % 2))
+        for axis, radius in enumerate(radii):
+            if step >= radius:
+                structure &= np.expand_dims([False, True, False], [one for one in range(3) if one != axis])
+        structures.append(structure)
+    pad = [(r, r) for r in radii]
+    result = np.pad(mask, pad)
+    for change in (ndimage.binary_dilation, ndimage.binary_erosion):
+        for structure in structures:
+            result = change(result, structure)
+    return np.asarray(result[tuple(slice(r, size - r) for r, size in zip(radii, result.shape, strict=True))])
