@@ -73,6 +73,10 @@ LINKINGS = ("ios", "iou")
 
 LUNG_MASKS: Mapping[str, Entry] = {
     "default": Entry("air the body encloses, no airways, closed at the pleura, 3D", "lungct.ct.lung_default"),
+    "threshold": Entry(
+        "below -300 HU, 3 largest pieces of a slice, table left out by rows", "lungct.ct.lung_threshold"
+    ),
+    "watershed": Entry("flooding between markers, slice by slice", "lungct.ct.lung_watershed", "Shojaii 2005"),
 }
 """A mask has 1 in the patient's right lung and 2 in the left."""
 

@@ -14,7 +14,7 @@ from lungct.ct.pieces import IN_SLICE, filled_in_slices, sizes_of, without_crumb
 from lungct.ct.sides import LEFT, RIGHT, tell_sides
 from lungct.types import BoolArray, Triple
 
-STEP_MM_ZYX = (2.5, 2.8, 2.8)
+STEP_MM_ZYX = (2.8, 2.8, 2.8)
 AIR_HU, AIRWAY_HU = -400, -600
 EDGE_HU = AIR_HU
 GAS_HU = -950
@@ -36,12 +36,19 @@ def segment(hu: NDArray[Any], spacing_mm_zyx: Triple) -> NDArray[np.uint8]:
     3. Each lung is closed by a ball of 8 mm, which keeps vessels and nodules that sit on the pleura, and its holes are
        filled; neither lung grows into other air.
     """
-    air = hu < AIR_HU
-    lungs = _enclosed(air, hu, float(np.prod(spacing_mm_zyx)) / 1000)
+    labels = np.zeros(hu.shape, np.uint8)
+    lungs = _enclosed(hu < AIR_HU, hu, float(np.prod(spacing_mm_zyx)) / 1000)
+    box = next(iter(ndimage.find_objects(lungs.view(np.uint8))), None)
+    if box is not None:
+        labels[box] = _in_box(lungs[box], hu[box], spacing_mm_zyx)
+    return labels
+
+
+def _in_box(lungs: BoolArray, hu: NDArray[Any], spacing_mm_zyx: Triple) -> NDArray[np.uint8]:
     airways = large_airways(lungs & (hu < AIRWAY_HU), spacing_mm_zyx)
-    lungs &= ~ndimage.binary_dilation(airways, IN_SLICE)
+    lungs = lungs & ~ndimage.binary_dilation(airways, IN_SLICE)
     labels = tell_sides(without_crumbs(lungs, LEAST_SHARE), hu, spacing_mm_zyx)
-    other_air = air & (labels == 0)
+    other_air = (hu < AIR_HU) & (labels == 0)
     for side in (RIGHT, LEFT):
         _close(labels, side, other_air, spacing_mm_zyx)
     return labels
@@ -53,6 +60,8 @@ def _enclosed(air: BoolArray, hu: NDArray[Any], voxel_ml: float) -> BoolArray:
     pieces, count = ndimage.label(air & ~padding)
     sizes, boxes = sizes_of(pieces, count), ndimage.find_objects(pieces)
     body = _body(~air)
+    if not body.any():
+        return body
     _, *body_yx = ndimage.find_objects(body.astype(np.uint8))[0]
     corners = np.unique(pieces[:, [0, 0, -1, -1], [0, -1, 0, -1]])
     at_edge = np.bincount(pieces[_edge(padding)], minlength=count + 1)

@@ -37,3 +37,17 @@ def filled_in_slices(mask: BoolArray) -> BoolArray:
     open_ = np.zeros(count + 1, dtype=bool)
     open_[outside[:, 0, 0]] = True
     return np.asarray(~open_[outside[:, 1:-1, 1:-1]] | mask)
+
+
+def largest_in_slices(mask: BoolArray, count: int) -> BoolArray:
+    """In each slice the ``count`` largest pieces among those that do not touch the slice's border."""
+    pieces, total = label_in_slices(mask)
+    sizes = sizes_of(pieces, total)
+    for border in (pieces[:, 0], pieces[:, -1], pieces[:, :, 0], pieces[:, :, -1]):
+        sizes[border] = 0
+    keep = np.zeros(total + 1, dtype=bool)
+    for plane in pieces:
+        here = np.unique(plane)
+        here = here[sizes[here] > 0]
+        keep[here[np.argsort(-sizes[here], kind="stable")[:count]]] = True
+    return np.asarray(keep[pieces])

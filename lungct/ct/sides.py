@@ -15,6 +15,7 @@ RIGHT, LEFT = 1, 2
 LEAST_SHARE = 0.15
 LEAST_APART_MM = 50.0
 DEEPEST_CUT_MM = 12.0
+THIN_MM = 2.8
 BONE_HU, SPINE_MM = 150, 25.0
 
 
@@ -23,7 +24,8 @@ def tell_sides(lungs: BoolArray, hu: NDArray[Any], spacing_mm_zyx: Triple) -> ND
 
     The mask is worn down until its two largest pieces lie 5 cm apart across the body and each has 15 % of what is left;
     these grow back, and every voxel that they do not reach goes to the side of the middle between them on which it
-    lies. Where wearing down by 12 mm parts nothing there is one lung, right or left of the spine.
+    lies. Where wearing down by 12 mm parts nothing the spine does; with less than 15 % on its one side there is one
+    lung.
     """
     labels = np.zeros(lungs.shape, np.uint8)
     where = next(iter(ndimage.find_objects(lungs.astype(np.uint8))), None)
@@ -38,8 +40,23 @@ def tell_sides(lungs: BoolArray, hu: NDArray[Any], spacing_mm_zyx: Triple) -> ND
         if seeds is not None:
             labels[where] = _grown(*seeds, mask, cuts)
             return labels
-    labels[lungs] = RIGHT if np.nonzero(lungs)[2].mean() <= _spine_x(hu, spacing_mm_zyx) else LEFT
+    right = np.broadcast_to(np.arange(lungs.shape[2]) < _spine_x(hu, spacing_mm_zyx), lungs.shape)
+    share = float(right[lungs].mean())
+    if LEAST_SHARE <= share <= 1 - LEAST_SHARE:
+        labels[lungs] = np.where(right[lungs], RIGHT, LEFT)
+    else:
+        labels[lungs] = RIGHT if share > 0.5 else LEFT
     return labels
+
+
+def tell_sides_thinly(lungs: BoolArray, hu: NDArray[Any], spacing_mm_zyx: Triple) -> NDArray[np.uint8]:
+    """The same labels, told on every n-th pixel of a slice, about ``THIN_MM`` apart, where that is enough."""
+    z_mm, y_mm, x_mm = spacing_mm_zyx
+    step_y, step_x = (max(1, round(THIN_MM / mm)) for mm in (y_mm, x_mm))
+    thin = tell_sides(lungs[:, ::step_y, ::step_x], hu[:, ::step_y, ::step_x], (z_mm, y_mm * step_y, x_mm * step_x))
+    grown = np.where(thin > 0, thin, ndimage.maximum_filter(thin, 3))
+    full = grown.repeat(step_y, axis=1).repeat(step_x, axis=2)[:, : lungs.shape[1], : lungs.shape[2]]
+    return np.where(lungs, full, 0).astype(np.uint8)
 
 
 def _spine_x(hu: NDArray[Any], spacing_mm_zyx: Triple) -> int:
