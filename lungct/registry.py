@@ -80,6 +80,15 @@ LUNG_MASKS: Mapping[str, Entry] = {
 }
 """A mask has 1 in the patient's right lung and 2 in the left."""
 
+ENHANCEMENTS: Mapping[str, Mapping[str, float]] = {
+    "gamma-clahe": {"gamma": 1.35, "clahe": 2.5},
+    "clahe-bilateral": {"clahe": 2.5, "bilateral_hu": 100.0},
+}
+"""Name -> numbers of :class:`lungct.ct.enhance.Enhancement`, published for LIDC slices.
+
+The first with these numbers; the second, for the window ``system4``, with none: they are ours.
+"""
+
 SELECTIONS: Mapping[str, Entry] = {
     "all": Entry("every slice of the nodule's box", "lungct.ct.select"),
     "threshold": Entry("slices with at least a fraction of the nodule's peak mass", "lungct.ct.select"),

@@ -49,8 +49,14 @@ def run() -> Result:
 
 def _choices() -> dict[str, dict[str, registry.Entry | str]]:
     windows = {name: f"{low}..{high} HU" for name, (low, high) in registry.HU_WINDOWS.items()}
+    enhancements = {
+        name: ", ".join(f"{step} {number:g}" for step, number in steps.items())
+        for name, steps in registry.ENHANCEMENTS.items()
+    }
     return {
         "sources": dict(registry.SOURCES),
+        "lung masks": dict(registry.LUNG_MASKS),
+        "enhancements": dict(enhancements),
         "selections": dict(registry.SELECTIONS),
         "detectors": dict(registry.DETECTORS),
         "backbones": dict(registry.BACKBONES),

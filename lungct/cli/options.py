@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from lungct.registry import HU_WINDOWS
+
 EXECUTION = "Running"
 OUTPUT = "Output"
 PRIVACY = "Privacy"
@@ -76,6 +78,19 @@ def range_of(text: str, flag: str) -> tuple[int, int]:
     if not -32768 <= low < high <= 32767 or low % 1 or high % 1:
         raise typer.BadParameter(f"{text!r} is not LO,HI in whole HU, -32768 <= LO < HI <= 32767", param_hint=flag)
     return int(low), int(high)
+
+
+def window_of(text: str, flag: str) -> tuple[int, int]:
+    """The HU of a window by its name, or ``LO,HI``."""
+    return HU_WINDOWS[text] if text in HU_WINDOWS else range_of(text, flag)
+
+
+def size_of(text: str, flag: str) -> tuple[int, int]:
+    """``WIDTH,HEIGHT`` in whole pixels."""
+    width, height = numbers_of(text, flag, 2)
+    if not all(1 <= one <= 8192 and one % 1 == 0 for one in (width, height)):
+        raise typer.BadParameter(f"{text!r} is not WIDTH,HEIGHT in whole pixels, 1 to 8192", param_hint=flag)
+    return int(width), int(height)
 
 
 def spacing_of(text: str, flag: str) -> tuple[float, float, float] | None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lungct.ct.airways import large_airways
-from lungct.ct.pieces import IN_SLICE, filled_in_slices, sizes_of, without_crumbs
+from lungct.ct.pieces import IN_SLICE, box_of, filled_in_slices, sizes_of, without_crumbs
 from lungct.ct.sides import LEFT, RIGHT, tell_sides
 from lungct.types import BoolArray, Triple
 
@@ -38,7 +38,7 @@ def segment(hu: NDArray[Any], spacing_mm_zyx: Triple) -> NDArray[np.uint8]:
     """
     labels = np.zeros(hu.shape, np.uint8)
     lungs = _enclosed(hu < AIR_HU, hu, float(np.prod(spacing_mm_zyx)) / 1000)
-    box = next(iter(ndimage.find_objects(lungs.view(np.uint8))), None)
+    box = box_of(lungs)
     if box is not None:
         labels[box] = _in_box(lungs[box], hu[box], spacing_mm_zyx)
     return labels
@@ -60,15 +60,15 @@ def _enclosed(air: BoolArray, hu: NDArray[Any], voxel_ml: float) -> BoolArray:
     pieces, count = ndimage.label(air & ~padding)
     sizes, boxes = sizes_of(pieces, count), ndimage.find_objects(pieces)
     body = _body(~air)
-    if not body.any():
+    body_box = box_of(body)
+    if body_box is None:
         return body
-    _, *body_yx = ndimage.find_objects(body.astype(np.uint8))[0]
     corners = np.unique(pieces[:, [0, 0, -1, -1], [0, -1, 0, -1]])
     at_edge = np.bincount(pieces[_edge(padding)], minlength=count + 1)
     keep = np.zeros(count + 1, dtype=bool)
     for piece in np.flatnonzero(sizes * voxel_ml >= LEAST_ML):
         _, *yx = box = boxes[piece - 1]
-        beyond = any(one.start < of.start or one.stop > of.stop for one, of in zip(yx, body_yx, strict=True))
+        beyond = any(one.start < of.start or one.stop > of.stop for one, of in zip(yx, body_box[1:], strict=True))
         if beyond or piece in corners or at_edge[piece] > AT_EDGE_SHARE * sizes[piece]:
             continue
         around = tuple(slice(max(one.start - 1, 0), one.stop + 1) for one in box)
@@ -106,7 +106,7 @@ def _body(solid: BoolArray) -> BoolArray:
 
 def _close(labels: NDArray[np.uint8], side: int, other_air: BoolArray, spacing_mm_zyx: Triple) -> None:
     """Close one lung and fill its holes, in place, without taking from the other lung or from other air."""
-    found = next(iter(ndimage.find_objects((labels == side).astype(np.uint8))), None)
+    found = box_of(labels == side)
     if found is None:
         return
     radii = [round(CLOSING_MM / step) for step in spacing_mm_zyx]

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from lungct.ct.geometry import cropped
 from lungct.ct.hu import clip_hu
+from lungct.ct.pieces import box_of
 from lungct.ct.resample import place_on, planes_on
 from lungct.registry import LUNG_MASKS
 from lungct.types import Grid, Triple, Volume
@@ -58,7 +59,7 @@ def _coarse(volume: Volume, step_mm_zyx: Triple) -> Volume:
 def _brought_to(grid: Grid, labels: NDArray[np.uint8], coarse: Volume, edge_hu: int | None) -> Volume:
     out = np.zeros(grid.shape_zyx, np.uint8)
     place = [place_on(coarse.grid, grid, axis) for axis in range(3)]
-    lungs = next(iter(ndimage.find_objects((labels > 0).view(np.uint8))), None)
+    lungs = box_of(labels > 0)
     if lungs is None:
         return Volume(out, grid)
     box = [slice(max(one.start - 1, 0), one.stop + 1) for one in lungs]

@@ -11,6 +11,11 @@ IN_SLICE = ndimage.generate_binary_structure(2, 1)[np.newaxis] & np.array([[[Fal
 """(3, 3, 3) a voxel and its neighbours by edges within its slice."""
 
 
+def box_of(mask: BoolArray) -> tuple[slice, slice, slice] | None:
+    """The smallest box that holds a (Z, Y, X) mask, None where it is empty."""
+    return next(iter(ndimage.find_objects(mask.view(np.uint8))), None)
+
+
 def label_in_slices(mask: BoolArray) -> tuple[IntArray, int]:
     """(Z, Y, X) piece numbers from 1, pixels of a slice joined by edges, no number twice; and how many."""
     pieces, count = ndimage.label(mask, IN_SLICE)

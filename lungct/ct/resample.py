@@ -37,6 +37,16 @@ def resample(volume: Volume, spacing_mm_zyx: Triple | None, hu_clip: tuple[int, 
     return Volume(out, grid)
 
 
+def resized(hu: NDArray[np.int16], size_xy: tuple[int, int]) -> NDArray[np.int16]:
+    """(Y, X) int16 to another width and height over the same field, edge on edge; linear, as OpenCV resizes."""
+    height, width = hu.shape
+    spacing = (1.0, height / size_xy[1], width / size_xy[0])
+    grid = Grid((1, size_xy[1], size_xy[0]), spacing, ((spacing[2] - 1) / 2, (spacing[1] - 1) / 2, 0.0))
+    flat = Volume(hu[np.newaxis], Grid((1, height, width), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)))
+    (plane,) = planes_on(flat, grid, lowest=0)
+    return np.rint(plane).astype(np.int16)
+
+
 def planes_on(volume: Volume, grid: Grid, lowest: float) -> Iterator[FloatArray]:
     """The (Y', X') float32 planes of a volume on a grid of the same directions, each to be used before the next.
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lungct.ct.pieces import sizes_of
+from lungct.ct.pieces import box_of, sizes_of
 from lungct.types import BoolArray, IntArray, Triple
 
 RIGHT, LEFT = 1, 2
@@ -28,7 +28,7 @@ def tell_sides(lungs: BoolArray, hu: NDArray[Any], spacing_mm_zyx: Triple) -> ND
     lung.
     """
     labels = np.zeros(lungs.shape, np.uint8)
-    where = next(iter(ndimage.find_objects(lungs.astype(np.uint8))), None)
+    where = box_of(lungs)
     if where is None:
         return labels
     mask, step_mm = lungs[where], spacing_mm_zyx[2]

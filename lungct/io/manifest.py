@@ -55,6 +55,12 @@ def read_manifest(folder: Path) -> list[dict[str, Any]]:
         raise InputError.of(path, f"not readable ({problem})") from None
 
 
+def files_of(record: Mapping[str, Any]) -> list[str]:
+    """The files of its folder that a scan's or an image's record speaks of."""
+    lungs = record.get("lungs", {})
+    return [record["path"], *([lungs["path"]] if "path" in lungs else [])]
+
+
 def sha256_of(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
     with open(path, "rb") as stream:

@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from lungct.ct.enhance import Enhancement, enhance
 from lungct.ct.hu import clip_hu
+from lungct.ct.resample import resized
 from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth, write_truth
 from lungct.io.manifest import sha256_of
 from lungct.io.npz import write_slice
 from lungct.preprocessing.cases import Ledger, Outcome, Record, Running, run_cases
 from lungct.preprocessing.input_key import image_key
-from lungct.types import SliceImage
+from lungct.types import FloatArray, SliceImage
 
 logger = logging.getLogger("lungct")
 IMAGE_SCHEMA = "lungct.image/1"
@@ -27,6 +29,8 @@ NODULE = "nodule"
 class _Work:
     ledger: Ledger
     hu_clip: tuple[int, int]
+    enhancement: Enhancement
+    size_xy: tuple[int, int] | None
     resume: bool
 
     def __call__(self, image: SliceImage) -> Record:
@@ -35,6 +39,12 @@ class _Work:
         if found is not None:
             return found
         hu = clip_hu(image.load(), self.hu_clip)
+        height, width = hu.shape
+        size_xy = self.size_xy or (width, height)
+        if size_xy != (width, height):
+            hu = resized(hu, size_xy)
+        if not self.enhancement.does_nothing:
+            hu = enhance(hu, self.hu_clip, self.enhancement)
         file_name = f"images/{image.image_id}.npz"
         write_slice(self.ledger.staging / file_name, hu[np.newaxis])
         record: Record = {
@@ -45,24 +55,31 @@ class _Work:
             "path": file_name,
             "sha256": sha256_of(self.ledger.staging / file_name),
             "split": image.split,
-            "spacing_mm": None if image.spacing_mm_xy is None else list(image.spacing_mm_xy),
+            "spacing_mm": _spacing_mm(image.spacing_mm_xy, (width / size_xy[0], height / size_xy[1])),
             "shape": [hu.shape[1], hu.shape[0]],
             "hu_range": [int(hu.min()), int(hu.max())],
             "boxes": len(image.boxes_xyxy_px),
+            "input_shape": [width, height],
         }
         self.ledger.store(image.image_id, key, record, [file_name])
         return record
 
 
 def write_images(
-    ledger: Ledger, images: Sequence[SliceImage], hu_clip: tuple[int, int], running: Running
+    ledger: Ledger,
+    images: Sequence[SliceImage],
+    hu_clip: tuple[int, int],
+    running: Running,
+    *,
+    enhancement: Enhancement = Enhancement(),
+    size_xy: tuple[int, int] | None = None,
 ) -> tuple[Outcome, int]:
     """Write every image of the run's shard and ``slices.json``; returns the manifest records and the number of boxes.
 
     The categories are those of all images.
     """
     by_name = {image.image_id: image for image in running.shard.part(images)}
-    outcome = run_cases("images", _Work(ledger, hu_clip, running.resume), by_name, running)
+    outcome = run_cases("images", _Work(ledger, hu_clip, enhancement, size_xy, running.resume), by_name, running)
     categories = category_names(label for image in images for label in image.labels)
     truth = _truth(outcome.records, by_name, categories, hu_clip)
     lost = sum(record["boxes"] for record in outcome.records) - len(truth.annotations)
@@ -80,7 +97,8 @@ def _truth(
     rows = []
     for number, (record, image) in enumerate(kept, 1):
         rows.append(_image_row(number, record, hu_clip))
-        annotations += _annotations(image, rows[-1], categories, first_id=len(annotations) + 1)
+        scale_xy = np.asarray(record["shape"]) / record["input_shape"]
+        annotations += _annotations(image, scale_xy, rows[-1], categories, first_id=len(annotations) + 1)
     return CocoTruth({number: name for name, number in categories.items()}, rows, annotations)
 
 
@@ -99,9 +117,15 @@ def _image_row(number: int, record: Record, hu_clip: tuple[int, int]) -> CocoIma
     return CocoImage(number, record["path"], width, height, facts)
 
 
-def _annotations(image: SliceImage, row: CocoImage, categories: dict[str, int], first_id: int) -> list[CocoAnnotation]:
+def _spacing_mm(old: tuple[float, float] | None, shrunk_xy: tuple[float, float]) -> list[float] | None:
+    return None if old is None else [mm * by for mm, by in zip(old, shrunk_xy, strict=True)]
+
+
+def _annotations(
+    image: SliceImage, scale_xy: FloatArray, row: CocoImage, categories: dict[str, int], first_id: int
+) -> list[CocoAnnotation]:
     found: list[CocoAnnotation] = []
-    for index, box in enumerate(np.asarray(image.boxes_xyxy_px, dtype=np.float64)):
+    for index, box in enumerate(np.asarray(image.boxes_xyxy_px, dtype=np.float64) * np.tile(scale_xy, 2)):
         clipped = np.clip(box, 0, [row.width, row.height, row.width, row.height])
         if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
             continue

@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lungct.ct.enhance import Enhancement
+from lungct.errors import UsageError
 from lungct.io.atomic import check_replaceable, staged_folder
-from lungct.io.manifest import write_manifest
+from lungct.io.manifest import files_of, write_manifest
 from lungct.preprocessing.cases import Ledger, Running
 from lungct.preprocessing.images import SLICES, write_images
 from lungct.preprocessing.input_key import said_of_image, said_of_scan
@@ -25,13 +27,17 @@ class PreprocessOptions:
     Attributes:
         source: name of the layout; None finds it.
         volume: grid of the output; has no bearing on 2D sources.
-        hu_clip: lowest and highest HU kept.
+        hu_clip: lowest and highest HU kept; the window of the enhancement.
+        enhancement: what is done to every slice after clipping.
+        size_2d: width and height that the images of 2D sources are brought to; None keeps theirs.
         reading: what 2D files do not say.
     """
 
     source: str | None = None
     volume: VolumeOptions = field(default_factory=VolumeOptions)
     hu_clip: tuple[int, int] = HU_CLIP
+    enhancement: Enhancement = field(default_factory=Enhancement)
+    size_2d: tuple[int, int] | None = None
     reading: SourceOptions = field(default_factory=SourceOptions)
 
     def record(self, source: str) -> dict[str, Any]:
@@ -64,10 +70,12 @@ def plan_preprocess(
 
     Raises:
         InputError: see :func:`lungct.sources.source.read_source`.
+        UsageError: an option for volumes on a source of images, or the other way round.
         OutputExists: ``out`` is there.
     """
     check_replaceable(out, overwrite=overwrite, command="preprocess")
     contents = read_source(source, options.source, options.reading)
+    _check_kind(contents, options)
     scans, images = shard.part(contents.scans), shard.part(contents.images)
     return PreprocessSummary(
         contents.name,
@@ -87,15 +95,17 @@ def preprocess(
 
     Raises:
         InputError: the source or one of its files is not what it must be.
+        UsageError: an option for volumes on a source of images, or the other way round.
         OutputExists: ``out`` is there and ``running.overwrite`` is false.
     """
     check_replaceable(out, overwrite=running.overwrite, command="preprocess")
     contents = read_source(source, options.source, options.reading)
+    _check_kind(contents, options)
     stated = options.record(contents.name)
     with staged_folder(out, command="preprocess", overwrite=running.overwrite, resume=running.resume) as staging:
         ledger = Ledger(staging, json.dumps(stated, sort_keys=True))
         summary, records, tables = _write(contents, ledger, options, running)
-        ledger.close([*tables, *(record["path"] for record in records)])
+        ledger.close([*tables, *(name for record in records for name in files_of(record))])
         write_manifest(staging, "preprocess", stated, records, shard=_shard_facts(contents, records, running.shard))
     return summary
 
@@ -108,18 +118,37 @@ def _shard_facts(contents: Contents, records: list[dict[str, Any]], shard: Shard
     return shard.facts(names, [said_of_scan(one) for one in contents.scans], [one["case_id"] for one in records])
 
 
+def _check_kind(contents: Contents, options: PreprocessOptions) -> None:
+    if contents.images and options.volume.lungs.wanted:
+        raise UsageError(
+            f"lungs are found in volumes; {contents.name} has 2D images", "leave out the options for lungs"
+        )
+    if contents.scans and options.size_2d is not None:
+        raise UsageError(f"a 2D size is for 2D images; {contents.name} has volumes", "use --spacing instead")
+
+
 def _write(
     contents: Contents, ledger: Ledger, options: PreprocessOptions, running: Running
 ) -> tuple[PreprocessSummary, list[dict[str, Any]], list[str]]:
     if contents.images:
         tables = [SLICES]
-        outcome, boxes = write_images(ledger, contents.images, options.hu_clip, running)
+        outcome, boxes = write_images(
+            ledger, contents.images, options.hu_clip, running, enhancement=options.enhancement, size_xy=options.size_2d
+        )
         summary = PreprocessSummary(
             contents.name, images=len(outcome.records), nodules=boxes, failed=tuple(outcome.failed)
         )
     else:
-        mine, frame = running.shard.part(contents.scans), options.reading.csv_frame
-        outcome, tables = write_scans(ledger, mine, options.volume, options.hu_clip, running, csv_frame=frame)
+        mine = running.shard.part(contents.scans)
+        outcome, tables = write_scans(
+            ledger,
+            mine,
+            options.volume,
+            options.hu_clip,
+            running,
+            enhancement=options.enhancement,
+            csv_frame=options.reading.csv_frame,
+        )
         summary = PreprocessSummary(
             contents.name,
             scans=len(outcome.records),

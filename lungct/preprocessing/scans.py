@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from lungct.ct.enhance import Enhancement, enhance
 from lungct.ct.frame import in_tissue, inside, likely_by_tissue, tissue_counts
 from lungct.ct.geometry import to_canonical
 from lungct.ct.resample import resample
 from lungct.errors import InputError
 from lungct.io.boxes_csv import NIFTI_SUFFIX, write_nodules
-from lungct.io.manifest import SCAN_SCHEMA, sha256_of
+from lungct.io.manifest import SCAN_SCHEMA, files_of, sha256_of
 from lungct.io.nifti import write_nifti
 from lungct.io.points_csv import write_points
 from lungct.preprocessing.cases import Ledger, Outcome, Record, Running, run_cases
 from lungct.preprocessing.input_key import scan_key
+from lungct.preprocessing.lungs import LungOptions, warn_of_lungs, with_lungs, write_lungs
 from lungct.registry import CSV_FRAMES, SPACING_MM_XYZ
 from lungct.sources.excluded import EXCLUDED
 from lungct.types import BoolArray, Nodule, Scan, Triple
@@ -31,20 +33,22 @@ NODULES = "nodules.csv"
 
 @dataclass(frozen=True)
 class VolumeOptions:
-    """The output grid.
+    """The output grid, and the lungs on it.
 
     Attributes:
         spacing_mm_xyz: distance between voxel centres; None keeps each scan's own.
     """
 
     spacing_mm_xyz: Triple | None = SPACING_MM_XYZ
+    lungs: LungOptions = field(default_factory=LungOptions)
 
 
 @dataclass(frozen=True)
 class _Work:
     ledger: Ledger
-    spacing_mm_xyz: Triple | None
+    options: VolumeOptions
     hu_clip: tuple[int, int]
+    enhancement: Enhancement
     csv_frame: str
     resume: bool
 
@@ -54,15 +58,20 @@ class _Work:
         if found is not None:
             return found
         record = self._write(scan)
-        self.ledger.store(scan.case_id, key, record, [record["path"]])
+        self.ledger.store(scan.case_id, key, record, files_of(record))
         return record
 
     def _write(self, scan: Scan) -> Record:
         raw = scan.load()
         if raw.hu.dtype.kind == "f" and not np.isfinite(raw.hu).any():
             raise InputError(f"{scan.case_id}: no voxel is a finite number")
-        spacing_zyx = None if self.spacing_mm_xyz is None else self.spacing_mm_xyz[::-1]
-        volume = resample(to_canonical(raw), spacing_zyx, self.hu_clip)
+        spacing_xyz = self.options.spacing_mm_xyz
+        canonical = to_canonical(raw)
+        volume = resample(canonical, None if spacing_xyz is None else spacing_xyz[::-1], self.hu_clip)
+        volume, lungs = with_lungs(canonical, volume, self.options.lungs)
+        if not self.enhancement.does_nothing:
+            for plane in volume.hu:
+                plane[:] = enhance(plane, self.hu_clip, self.enhancement)
         path = f"scans/{scan.case_id}{NIFTI_SUFFIX}"
         write_nifti(self.ledger.staging / path, volume, durable=False)
         grid = volume.grid
@@ -87,6 +96,7 @@ class _Work:
                 "nodules_in_air": _ids(scan.nodules, ~in_tissue(centers, raw.hu, raw.grid)),
                 "nodules_in_tissue": tissue_counts(centers, self.csv_frame, raw.hu, raw.grid),
             },
+            **write_lungs(self.ledger.staging, scan.case_id, lungs, self.options.lungs, scan.nodules),
             **({"attributes": scan.attributes} if scan.attributes else {}),
         }
 
@@ -98,6 +108,7 @@ def write_scans(
     hu_clip: tuple[int, int],
     running: Running,
     *,
+    enhancement: Enhancement = Enhancement(),
     csv_frame: str = CSV_FRAMES[0],
 ) -> tuple[Outcome, list[str]]:
     """Write every scan and the tables; returns the manifest records and the names of the tables.
@@ -105,9 +116,10 @@ def write_scans(
     ``csv_frame`` is what the coordinates were before the source made them LPS mm, and only shapes a warning.
     """
     by_name = {scan.case_id: scan for scan in scans}
-    work = _Work(ledger, options.spacing_mm_xyz, hu_clip, csv_frame, running.resume)
+    work = _Work(ledger, options, hu_clip, enhancement, csv_frame, running.resume)
     outcome = run_cases("scans", work, by_name, running)
     for record in outcome.records:
+        warn_of_lungs(record)
         for nodule_id in record["qc"]["nodules_outside"]:
             logger.warning("%s: the centre of nodule %s lies outside the scan", record["case_id"], nodule_id)
     _warn_of_air([record["qc"]["nodules_in_tissue"] for record in outcome.records], csv_frame)
