@@ -1,10 +1,10 @@
 """Bring scans to one orientation, spacing, HU range.
 
-Scans of any known layout, with their nodule boxes. Writes scans/<case>.nii.gz (int16 HU), nodules.csv (DLCS24
-columns, LPS mm) and manifest.ndjson, and excluded.csv (LUNA16 columns) where a source has findings that count neither
-way; a folder of 2D slices with boxes becomes images/<image>.npz and slices.json. The layout is found by looking at the
-folder. A voxel keeps its place in the world: grids are aligned at their edges, so boxes need no change, nor do they where a scan is cut to its lungs. Enhanced slices are
-HU in the range of --hu-clip again: LO + (HI - LO) x gray. Cases and
+Scans of any known layout, with their nodule boxes. Writes scans/<case>.nii.gz (int16 HU), nodules.csv (DLCS24 columns,
+LPS mm) and manifest.ndjson, and excluded.csv (LUNA16 columns) where a source has findings that count neither way; a
+folder of 2D slices with boxes becomes images/<image>.npz and slices.json. The layout is found by looking at the folder.
+A voxel keeps its place in the world: grids are aligned at their edges, so boxes need no change, nor do they where a
+scan is cut to its lungs. Enhanced slices are HU in the range of --hu-clip again: LO + (HI - LO) x gray. Cases and
 patients whose names may be identifiers get pseudonyms, in the output and in every message; those of public data sets,
 and plain numbers such as scan_12, stay. Whoever has the key (--key-file, or the environment variable
 LUNGCT_PSEUDONYM_KEY) gets the same pseudonyms again. The key is not written.

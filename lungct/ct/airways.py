@@ -9,14 +9,14 @@ from lungct.ct.pieces import IN_SLICE, label_in_slices, sizes_of
 from lungct.types import BoolArray, IntArray, Triple
 
 LARGEST_MM2 = 900.0
-WIDEST_MM = 50.0
+WIDEST_MM = 60.0
 SHORTEST_MM = 40.0
 
 
 def large_airways(air: BoolArray, spacing_mm_zyx: Triple) -> BoolArray:
     """(Z, Y, X) the tubes in (Z, Y, X) enclosed air, LPS-canonical order: z grows to the head.
 
-    A tube is a chain of in-slice pieces, each of at most 9 cm^2 and 5 cm, that has no air over its first piece and goes
+    A tube is a chain of in-slice pieces, each of at most 9 cm^2 and 6 cm, that has no air over its first piece and goes
     on for at least 4 cm; a shorter one is a tip of the lung. It ends where its air opens into something larger, as a
     bronchus does into the lung. Tubes of the air worn down by a pixel count too, as noise makes holes in thin walls.
     """

@@ -19,7 +19,7 @@ THIN_MM = 2.8
 BONE_HU, SPINE_MM = 150, 25.0
 
 
-def tell_sides(lungs: BoolArray, hu: NDArray[Any], spacing_mm_zyx: Triple) -> NDArray[np.uint8]:
+def tell_sides(lungs: BoolArray, spine_x: int, spacing_mm_zyx: Triple) -> NDArray[np.uint8]:
     """(Z, Y, X) uint8, 1 where ``lungs`` is the patient's right lung and 2 where it is the left, LPS-canonical order.
 
     The mask is worn down until its two largest pieces lie 5 cm apart across the body and each has 15 % of what is left;
@@ -40,7 +40,7 @@ def tell_sides(lungs: BoolArray, hu: NDArray[Any], spacing_mm_zyx: Triple) -> ND
         if seeds is not None:
             labels[where] = _grown(*seeds, mask, cuts)
             return labels
-    right = np.broadcast_to(np.arange(lungs.shape[2]) < _spine_x(hu, spacing_mm_zyx), lungs.shape)
+    right = np.broadcast_to(np.arange(lungs.shape[2]) < spine_x, lungs.shape)
     share = float(right[lungs].mean())
     if LEAST_SHARE <= share <= 1 - LEAST_SHARE:
         labels[lungs] = np.where(right[lungs], RIGHT, LEFT)
@@ -53,14 +53,16 @@ def tell_sides_thinly(lungs: BoolArray, hu: NDArray[Any], spacing_mm_zyx: Triple
     """The same labels, told on every n-th pixel of a slice, about ``THIN_MM`` apart, where that is enough."""
     z_mm, y_mm, x_mm = spacing_mm_zyx
     step_y, step_x = (max(1, round(THIN_MM / mm)) for mm in (y_mm, x_mm))
-    thin = tell_sides(lungs[:, ::step_y, ::step_x], hu[:, ::step_y, ::step_x], (z_mm, y_mm * step_y, x_mm * step_x))
+    thin = tell_sides(
+        lungs[:, ::step_y, ::step_x], spine_x(hu, spacing_mm_zyx) // step_x, (z_mm, y_mm * step_y, x_mm * step_x)
+    )
     grown = np.where(thin > 0, thin, ndimage.maximum_filter(thin, 3))
     full = grown.repeat(step_y, axis=1).repeat(step_x, axis=2)[:, : lungs.shape[1], : lungs.shape[2]]
     return np.where(lungs, full, 0).astype(np.uint8)
 
 
-def _spine_x(hu: NDArray[Any], spacing_mm_zyx: Triple) -> int:
-    """Where most bone lies over bone: ribs slope across the slices, the spine stands."""
+def spine_x(hu: NDArray[Any], spacing_mm_zyx: Triple) -> int:
+    """The index along x where most bone lies over bone: ribs slope across the slices, the spine stands."""
     bone = (hu > BONE_HU).mean(axis=0)
     size = [max(1, round(SPINE_MM / step)) for step in spacing_mm_zyx[1:]]
     return int(np.argmax(ndimage.uniform_filter(bone, size, mode="constant")) % bone.shape[1])

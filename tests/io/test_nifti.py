@@ -169,3 +169,12 @@ def test_reading_takes_the_memory_of_the_voxels(tmp_path: Path) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1.4 * found.hu.nbytes + 2**21
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+def test_a_long_header_extension_is_passed_over(tmp_path: Path, kind: type) -> None:
+    data = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    image = kind(data, np.diag([1.0, 2.0, 3.0, 1.0]))
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"label " * 700))
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(read_nifti(tmp_path / "a.nii.gz").hu, data.transpose(2, 1, 0))
