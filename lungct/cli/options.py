@@ -82,7 +82,11 @@ def range_of(text: str, flag: str) -> tuple[int, int]:
 
 def window_of(text: str, flag: str) -> tuple[int, int]:
     """The HU of a window by its name, or ``LO,HI``."""
-    return HU_WINDOWS[text] if text in HU_WINDOWS else range_of(text, flag)
+    if text in HU_WINDOWS:
+        return HU_WINDOWS[text]
+    if text[:1].isalpha():
+        raise typer.BadParameter(f"{text!r} is neither LO,HI nor one of {', '.join(HU_WINDOWS)}", param_hint=flag)
+    return range_of(text, flag)
 
 
 def size_of(text: str, flag: str) -> tuple[int, int]:
