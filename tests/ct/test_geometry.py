@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lungct.ct.geometry import half_extents_index, resampled_grid, to_canonical
+from lungct.ct.geometry import cropped, half_extents_index, resampled_grid, to_canonical
 from lungct.types import Grid, Volume
 
 
@@ -78,3 +78,26 @@ def test_half_extents_of_a_turned_ellipsoid_match_its_points() -> None:
     points = np.random.default_rng(0).normal(size=(200_000, 3))
     points *= np.asarray(size) / 2 / np.linalg.norm(points, axis=1, keepdims=True)
     np.testing.assert_allclose(half_extents_index(size, grid), grid.to_index(points).max(axis=0), rtol=2e-3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.tuples(*[st.floats(-180, 180)] * 3),
+    st.tuples(*[st.integers(0, 3)] * 3),
+    st.tuples(*[st.integers(5, 9)] * 3),
+    st.tuples(*[st.integers(1, 3)] * 3),
+)
+def test_cropped_voxels_stay_where_they_are(
+    degrees: tuple[float, float, float],
+    first: tuple[int, int, int],
+    last: tuple[int, int, int],
+    steps: tuple[int, int, int],
+) -> None:
+    hu = np.arange(7 * 8 * 6, dtype=np.int16).reshape(7, 8, 6)
+    grid = Grid((7, 8, 6), (2.5, 0.8, 0.7), (-10.0, 20.0, 30.0), tuple(rotation(degrees).ravel().tolist()))
+    found = cropped(Volume(hu, grid), [slice(*one) for one in zip(first, last, steps, strict=True)])
+    assert found.grid.shape_zyx == found.hu.shape
+    for index in product(*(range(size) for size in found.hu.shape)):
+        place = np.rint(grid.to_index(found.grid.to_world(index[::-1]))).astype(int)
+        np.testing.assert_allclose(grid.to_world(place), found.grid.to_world(index[::-1]), atol=1e-6)
+        assert found.hu[index] == hu[tuple(place[::-1])]

@@ -132,7 +132,7 @@ def test_a_mask_that_is_gone_is_made_again(scans: Path, tmp_path: Path, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr("lungct.preprocessing.preprocess.write_manifest", fail)
+        broken.setattr("lungct.preprocessing.scans.write_nodules", fail)
         with pytest.raises(KeyboardInterrupt):
             preprocess(scans, tmp_path / "out", options("default"))
     (tmp_path / ".out.partial" / "lungs" / "scan_1.nii.gz").unlink()
