@@ -6,6 +6,7 @@ import json
 import logging
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -129,9 +130,18 @@ def _results(
 
 
 def _start_worker(level: int) -> None:
-    """Warnings of a worker look like those of the command line."""
+    """Warnings of a worker look like those of the command line, and it ends with the process that it works for."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("lungct: %(levelname)s: %(message)s"))
     logger = logging.getLogger("lungct")
     logger.handlers[:] = [handler]
     logger.setLevel(level)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent is killed would wait for more work for ever, and write where a resumed run writes."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -95,7 +95,7 @@ def test_hard_negatives_of_unknown_truth_or_elsewhere(
 
 
 def test_negatives_keep_clear_of_measured_findings() -> None:
-    """Slices are 2 mm apart, so 13 mm from a finding of 6 mm at slice 10 lie 3 and 17; what is not measured is nothing."""
+    """Slices are 2 mm apart, so slices 3 and 17 are 10 mm from the rim of 6 mm at slice 10, with a mm to spare."""
     grid = grid_of(0)
     center = tuple(grid.to_world((12.0, 20.0, 10.0)).tolist())
     hu = np.zeros(SHAPE, np.int16)
