@@ -56,9 +56,9 @@ def read_manifest(folder: Path) -> list[dict[str, Any]]:
 
 
 def files_of(record: Mapping[str, Any]) -> list[str]:
-    """The files of its folder that a scan's or an image's record speaks of."""
-    lungs = record.get("lungs", {})
-    return [record["path"], *([lungs["path"]] if "path" in lungs else [])]
+    """The files of its folder that a record names."""
+    one_each = [part["path"] for part in (record, record.get("lungs", {})) if "path" in part]
+    return [*record.get("images", ()), *one_each]
 
 
 def sha256_of(path: Path) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from lungct.errors import InputError
 from lungct.io.atomic import check_replaceable, staged_folder, write_bytes, write_json
-from lungct.io.manifest import write_manifest
+from lungct.io.manifest import files_of, write_manifest
 from lungct.preprocessing.merge_tables import joined_coco, joined_csv, joined_results
 from lungct.preprocessing.shard_folder import ShardFolder, shards_in_order
 from lungct.preprocessing.split import refuse_duplicates
@@ -96,7 +96,7 @@ def _files(shards: Sequence[ShardFolder]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for shard in shards:
         mine = shard.files()
-        lost = next((name for record in shard.records for name in _named(record) if name not in mine), None)
+        lost = next((name for record in shard.records for name in files_of(record) if name not in mine), None)
         if lost is not None:
             raise InputError.of(shard.folder, f"{lost}, which its manifest names, is missing")
         double = next((name for name in mine if name in found), None)
@@ -106,15 +106,10 @@ def _files(shards: Sequence[ShardFolder]) -> dict[str, Path]:
     return found
 
 
-def _named(record: Mapping[str, Any]) -> list[str]:
-    """The files that a manifest's record names."""
-    return [*record.get("images", ()), *([record["path"]] if "path" in record else [])]
-
-
 def _write_tables(staging: Path, shards: Sequence[ShardFolder]) -> None:
     placed = [one for shard in shards for one in shard.placed]
     place_of_case = {record["case_id"]: place for place, record in placed}
-    place_of_file = {name: place for place, record in placed for name in _named(record)}
+    place_of_file = {name: place for place, record in placed for name in files_of(record)}
     tables = [shard.tables() for shard in shards]
     for name in sorted({name for mine in tables for name in mine if name.endswith(".csv")}):
         paths = [mine[name] for mine in tables if name in mine]

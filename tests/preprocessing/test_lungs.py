@@ -17,7 +17,7 @@ from PIL import Image
 
 from lungct.cli.options import size_of, window_of
 from lungct.ct.enhance import Enhancement, enhance
-from lungct.errors import UsageError
+from lungct.errors import InputError, UsageError
 from lungct.io.boxes_csv import read_nodules, write_nodules
 from lungct.io.coco import read_truth
 from lungct.io.manifest import read_manifest
@@ -26,8 +26,10 @@ from lungct.io.npz import read_slice
 from lungct.phantom.scan import render_phantom
 from lungct.preprocessing.cases import Running
 from lungct.preprocessing.lungs import LungOptions
+from lungct.preprocessing.merge import merge
 from lungct.preprocessing.preprocess import PreprocessOptions, preprocess
 from lungct.preprocessing.scans import VolumeOptions
+from lungct.preprocessing.shard import Shard
 from lungct.sources.source import read_source
 from lungct.types import Nodule, Volume
 
@@ -125,6 +127,20 @@ def test_workers_and_resume_give_the_same_masks(scans: Path, tmp_path: Path) -> 
     preprocess(scans, tmp_path / "three", options("default", 5.0), Running(resume=True))
     for path in (tmp_path / "two").rglob("*.*"):
         assert path.read_bytes() == (tmp_path / "three" / path.relative_to(tmp_path / "two")).read_bytes()
+
+
+def test_shards_with_masks_join_to_the_whole(scans: Path, tmp_path: Path) -> None:
+    preprocess(scans, tmp_path / "whole", options("default"))
+    shards = [tmp_path / f"shard-{index}" for index in range(2)]
+    for index, shard in enumerate(shards):
+        preprocess(scans, shard, options("default"), Running(shard=Shard(index, 2)))
+    merge(shards, tmp_path / "out")
+    for path in (tmp_path / "whole").rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "out" / path.relative_to(tmp_path / "whole")).read_bytes()
+    holder = next(shard for shard in shards if (shard / "lungs").is_dir())
+    next((holder / "lungs").iterdir()).unlink()
+    with pytest.raises(InputError, match=r"lungs/scan_\d\.nii\.gz, which its manifest names, is missing"):
+        merge(shards, tmp_path / "again")
 
 
 def test_a_mask_that_is_gone_is_made_again(scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
