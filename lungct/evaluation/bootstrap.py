@@ -21,7 +21,7 @@ import numpy as np
 from scipy import sparse
 
 from lungct.evaluation.coco_ap import RECALLS, by_score
-from lungct.evaluation.froc import RATES, Finds
+from lungct.evaluation.froc import RATES, Tally
 from lungct.evaluation.match import Matches, Pairs
 from lungct.types import BoolArray, FloatArray, IntArray
 
@@ -102,17 +102,15 @@ def _per_patient(step: IntArray, patient: IntArray, steps: int, patients: int) -
     return sparse.csr_matrix((np.ones(len(step)), (step, patient)), shape=(steps, patients))
 
 
-def froc_draws(pairs: Pairs, finds: Finds, draws: Draws, rates: FloatArray | Sequence[float] = RATES) -> FloatArray:
+def froc_draws(tally: Tally, draws: Draws, rates: FloatArray | Sequence[float] = RATES) -> FloatArray:
     """(B, R) sensitivity of each draw at each of R rates of false positives per image; NaN without a true box."""
-    found = np.flatnonzero(finds.counted & np.isfinite(finds.found_score))
-    false = np.flatnonzero(finds.false)
-    scores = np.concatenate([finds.found_score[found], pairs.score[false]])
-    patient = draws.patient_of_image[np.concatenate([pairs.truth.image[found], pairs.detections.image[false]])]
-    is_hit = np.arange(len(scores)) < len(found)
+    scores = np.concatenate([tally.found_score, tally.false_score])
+    patient = draws.patient_of_image[np.concatenate([tally.found_image, tally.false_image])]
+    is_hit = np.arange(len(scores)) < len(tally.found_score)
     step = _steps(scores, is_hit)
     shape = (int(step.max(initial=-1)) + 1, draws.weight.shape[1])
     hit_of, false_of = (_per_patient(step[which], patient[which], *shape) for which in (is_hit, ~is_hit))
-    truths = _truths(draws, pairs.truth.image[finds.counted])
+    truths = _truths(draws, tally.truth_image)
     images = _truths(draws, np.arange(len(draws.patient_of_image)))
     curves = np.full((len(draws.weight), len(rates)), np.nan)
     row = 0

@@ -101,7 +101,7 @@ def judge(truth: CocoTruth, detections: Sequence[Detections], options: EvaluateO
     matches = greedy_match(pairs, ALL_IOUS)
     ap = coco_ap.score_matches(pairs, matches, ALL_IOUS)
     finds = froc.find(pairs, options.iou_hit)
-    curve = froc.froc(pairs, finds)
+    curve = froc.tally(pairs, finds).curve
     ci95, band = _intervals(truth, pairs, matches, finds, options)
     shown = froc.corners(curve)
     metrics = {
@@ -173,7 +173,7 @@ def _intervals(
     first = ALL_IOUS.index(coco_ap.COCO_IOUS[0])
     upper = Matches(matches.truth_of[:, first:], matches.hit[:, first:], matches.false[:, first:], matches.counted)
     ap = bootstrap.ap_draws(pairs, upper, draws)
-    curves = bootstrap.froc_draws(pairs, finds, draws, bootstrap.BAND_RATES)
+    curves = bootstrap.froc_draws(froc.tally(pairs, finds), draws, bootstrap.BAND_RATES)
     at_rates = curves[:, np.isin(bootstrap.BAND_RATES, froc.RATES)]
     ci95 = {
         "ap@0.5": list(bootstrap.interval(ap[:, 0])),
