@@ -48,8 +48,8 @@ class Findings:
 
     def only(self, keep: BoolArray | IntArray) -> Findings:
         """Some of them."""
-        parts = (self.scan, self.center_lps_mm, self.diameter_mm, self.size_mm, self.score)
-        return Findings(*(part[keep] for part in parts))
+        mm = (self.center_lps_mm[keep], self.diameter_mm[keep], self.size_mm[keep])
+        return Findings(self.scan[keep], *mm, self.score[keep])
 
     @property
     def measured_mm(self) -> FloatArray:
@@ -152,9 +152,10 @@ def _hits(nodules: Findings, marks: Findings, criterion: Criterion) -> BoolArray
 
 def box_iou(a: FloatArray, b: FloatArray) -> FloatArray:
     """(P,) IoU of two (P, 6) lists of boxes, lower then upper corner."""
-    shared = np.clip(np.minimum(a[:, 3:], b[:, 3:]) - np.maximum(a[:, :3], b[:, :3]), 0, None).prod(axis=1)
+    shared: FloatArray = np.clip(np.minimum(a[:, 3:], b[:, 3:]) - np.maximum(a[:, :3], b[:, :3]), 0, None).prod(axis=1)
     union = (a[:, 3:] - a[:, :3]).prod(axis=1) + (b[:, 3:] - b[:, :3]).prod(axis=1) - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    iou: FloatArray = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return iou
 
 
 def tally(nodules: Findings, marks: Findings, finds: ScanFinds, scans: int) -> Tally:

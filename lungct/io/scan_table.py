@@ -1,6 +1,6 @@
 """Tables of nodules on whole scans <-> arrays: LUNA16's files, the DLCS24 layout, and what other people make of them.
 
-Columns are found by name, whatever their case and order; they are parted by commas, tabs or semicolons. World is LPS mm.
+Columns are found by name, whatever their case and order, and parted by commas, tabs or semicolons. World is LPS mm.
 """
 
 from __future__ import annotations
