@@ -22,7 +22,8 @@ from scipy import sparse
 
 from lungct.evaluation.coco_ap import RECALLS, by_score
 from lungct.evaluation.froc import RATES, Tally
-from lungct.evaluation.match import Matches, Pairs
+from lungct.evaluation.match import Matches
+from lungct.evaluation.pairs import Pairs
 from lungct.types import BoolArray, FloatArray, IntArray
 
 PERCENTILES = (2.5, 97.5)

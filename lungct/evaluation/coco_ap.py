@@ -20,7 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lungct.evaluation.match import Matches, Pairs, greedy_match, pair_up
+from lungct.evaluation.match import Matches, area_within, greedy_match
+from lungct.evaluation.pairs import Pairs, pair_up
 from lungct.io.coco import CocoTruth
 from lungct.types import BoolArray, Detections, FloatArray, IntArray
 
@@ -78,7 +79,8 @@ def average_precision(
         InputError: detections of an image that the truth does not hold.
     """
     pairs = pair_up(truth, detections, max_detections)
-    return score_matches(pairs, greedy_match(pairs, iou_thresholds, area_range_px), iou_thresholds)
+    within = None if area_range_px is None else area_within(pairs, *area_range_px)
+    return score_matches(pairs, greedy_match(pairs, iou_thresholds, within), iou_thresholds)
 
 
 def score_matches(pairs: Pairs, matches: Matches, iou_thresholds: Sequence[float]) -> ApResult:

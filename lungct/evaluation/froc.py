@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lungct.evaluation.match import Pairs
+from lungct.evaluation.pairs import Pairs
 from lungct.types import BoolArray, FloatArray, IntArray
 
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)

@@ -14,7 +14,8 @@ from lungct.errors import InputError
 from lungct.evaluation import bootstrap, coco_ap, froc
 from lungct.evaluation.coco_ap import ALL_IOUS, ApResult
 from lungct.evaluation.judged import SCHEMA, EvaluateOptions, Evaluation, draw_froc, draws_of, froc_part, intervals
-from lungct.evaluation.match import Pairs, greedy_match, pair_up
+from lungct.evaluation.match import greedy_match
+from lungct.evaluation.pairs import Pairs, pair_up
 from lungct.io.coco import CocoTruth, read_detections, read_truth
 from lungct.types import Detections, FloatArray
 

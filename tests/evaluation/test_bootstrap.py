@@ -10,7 +10,8 @@ import pytest
 from lungct.evaluation.bootstrap import Draws, ap_draws, draw_patients, froc_draws, interval
 from lungct.evaluation.coco_ap import COCO_IOUS, score_matches
 from lungct.evaluation.froc import find, tally
-from lungct.evaluation.match import Pairs, greedy_match, pair_up
+from lungct.evaluation.match import greedy_match
+from lungct.evaluation.pairs import Pairs, pair_up
 from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth
 from lungct.types import Detections
 

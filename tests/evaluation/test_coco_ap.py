@@ -17,7 +17,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from lungct.evaluation.coco_ap import ALL_IOUS, COCO_IOUS, RECALLS, ApResult, average_precision
-from lungct.evaluation.match import greedy_match, pair_up
+from lungct.evaluation.match import greedy_match
+from lungct.evaluation.pairs import pair_up
 from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth, read_detections, read_truth
 from lungct.types import Detections
 
@@ -112,7 +113,7 @@ def _boxes(random: np.random.Generator, count: int) -> np.ndarray:
     return np.concatenate([corner, corner + random.integers(1, 14, (count, 2))], axis=1).astype(float)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     images=st.integers(1, 12),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lungct.evaluation.froc import corners, counts_at, curve_of, find, tally
-from lungct.evaluation.match import pair_up
+from lungct.evaluation.pairs import pair_up
 from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth
 from lungct.types import Detections
 
