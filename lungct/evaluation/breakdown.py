@@ -14,7 +14,7 @@ import numpy as np
 
 from lungct.evaluation.bootstrap import Draws, interval
 from lungct.registry import SIZE_EDGES_MM, THICKNESS_EDGES_MM
-from lungct.types import FloatArray, IntArray
+from lungct.types import BoolArray, FloatArray, IntArray
 
 MOST_LEVELS = 12
 FEW_NUMBERS = 8
@@ -27,7 +27,7 @@ _LIST = re.compile(r"[\[({]")
 def breakdown(
     attributes: Mapping[str, Sequence[Any]],
     found_score: FloatArray,
-    image: IntArray,
+    patient: IntArray,
     score: float,
     rate_scores: Sequence[float],
     draws: Draws | None,
@@ -38,13 +38,13 @@ def breakdown(
         attributes: name -> value of each of the G true boxes, None or an empty string where it is not known. Names
             that may identify somebody, and attributes of one level or of more than 12 words, are left out.
         found_score: (G,) best score of a detection that hits the box, -inf where none does.
-        image: (G,) place of the box's image (or scan).
+        patient: (G,) number of the box's patient, as the draws number them.
         score: at which ``sensitivity`` is read.
         rate_scores: scores of the seven operating points, over which ``froc_mean`` is the mean.
         draws: for the intervals; None leaves them out.
 
     Returns:
-        rows of attribute, level, n, images, sensitivity, sensitivity_ci95, froc_mean, froc_mean_ci95.
+        rows of attribute, level, n, patients, sensitivity, sensitivity_ci95, froc_mean, froc_mean_ci95.
     """
     rows = []
     hit = found_score[:, None] >= np.asarray([score, *rate_scores])
@@ -54,32 +54,30 @@ def breakdown(
         levels = levels_of(name, values)
         for level in dict.fromkeys(sorted(levels, key=_order_of(levels))):
             mine = np.asarray([one == level for one in levels])
-            rows.append({"attribute": name, "level": level, **_row(hit[mine], image[mine], draws)})
+            rows.append({"attribute": name, "level": level, **_row(hit[mine], patient[mine], draws)})
     return rows
 
 
-def _row(hit: Any, image: IntArray, draws: Draws | None) -> dict[str, Any]:
+def _row(hit: BoolArray, patient: IntArray, draws: Draws | None) -> dict[str, Any]:
     share = hit.mean(axis=0)
     row: dict[str, Any] = {
         "n": len(hit),
-        "images": len(np.unique(image)),
+        "patients": len(np.unique(patient)),
         "sensitivity": float(share[0]),
         "sensitivity_ci95": None,
         "froc_mean": float(share[1:].mean()),
         "froc_mean_ci95": None,
     }
-    if draws is not None and len(np.unique(draws.patient_of_image[image])) > 1:
-        drawn = share_draws(hit.astype(np.float64), image, draws)
+    if draws is not None and row["patients"] > 1:
+        drawn = share_draws(hit.astype(np.float64), patient, draws)
         row["sensitivity_ci95"] = list(interval(drawn[:, 0]))
         row["froc_mean_ci95"] = list(interval(drawn[:, 1:].mean(axis=1)))
     return row
 
 
-def share_draws(value: FloatArray, image: IntArray, draws: Draws) -> FloatArray:
+def share_draws(value: FloatArray, patient: IntArray, draws: Draws) -> FloatArray:
     """(B, K) mean of (G, K) values over the boxes of each draw; NaN where a draw holds none."""
-    patients = draws.weight.shape[1]
-    patient = draws.patient_of_image[image]
-    per_patient = np.zeros((patients, value.shape[1] + 1))
+    per_patient = np.zeros((draws.weight.shape[1], value.shape[1] + 1))
     np.add.at(per_patient, patient, np.c_[value, np.ones(len(value))])
     total = draws.weight.astype(np.float64) @ per_patient
     count = total[:, -1:]

@@ -63,6 +63,16 @@ class Pairs:
     iou: FloatArray
     centre_inside: BoolArray
 
+    def only(self, keep: BoolArray) -> Pairs:
+        """The same tables with some (P,) of the pairs."""
+        return replace(
+            self,
+            pair_detection=self.pair_detection[keep],
+            pair_truth=self.pair_truth[keep],
+            iou=self.iou[keep],
+            centre_inside=self.centre_inside[keep],
+        )
+
 
 def pair_up(truth: CocoTruth, detections: Iterable[Detections], max_detections: int = 100) -> Pairs:
     """Lay a split out flat and find the pairs that overlap.
@@ -106,18 +116,18 @@ def any_category(pairs: Pairs) -> Pairs:
     rank[order] = _rank_within(found.image[order])
     of_detection, of_truth = _same_place(found, truth, len(pairs.image_ids))
     iou, inside = _overlaps(found, truth, pairs.crowd, of_detection, of_truth)
-    keep = (iou > 0) | inside
-    return replace(
+    whole = replace(
         pairs,
         category_ids=(0,),
         truth=truth,
         detections=found,
         rank=rank,
-        pair_detection=of_detection[keep],
-        pair_truth=of_truth[keep],
-        iou=iou[keep],
-        centre_inside=inside[keep],
+        pair_detection=of_detection,
+        pair_truth=of_truth,
+        iou=iou,
+        centre_inside=inside,
     )
+    return whole.only((iou > 0) | inside)
 
 
 def starts_of(sorted_keys: IntArray) -> IntArray:

@@ -142,7 +142,7 @@ def judge_scans(pair: ScanPair, options: EvaluateOptions | None = None) -> Evalu
         "breakdown": breakdown(
             pair.attributes,
             finds.found_score,
-            pair.nodules.scan,
+            np.unique(pair.patients, return_inverse=True)[1][pair.nodules.scan],
             options.score,
             list(tally.curve.score_at.values()),
             draws,

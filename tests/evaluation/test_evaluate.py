@@ -48,9 +48,9 @@ def test_folder(pair: tuple[Path, Path], tmp_path: Path) -> None:
     assert [float(key) for key in metrics["ap_by_iou"]] == pytest.approx([k / 20 for k in range(1, 20)])
     assert metrics["ap"]["0.5"] == pytest.approx(51 / 101)
     assert metrics["ar"]["0.5:0.95"] == 0.5
-    aps = {f"ap@{iou}" for iou in metrics["ap"]}
+    aps = {f"{kind}@{iou}" for kind in ("ap", "ar") for iou in metrics["ap"]}
     rates = {f"sensitivity@{rate}fp" for rate in metrics["froc"]["at"]}
-    assert set(metrics["ci95"]) == aps | rates | {"froc_mean"}
+    assert set(metrics["ci95"]) == aps | rates | {"froc_mean", "sensitivity", "precision", "f1"}
     assert metrics["froc"]["at"]["8"] == 0.5
     assert len(metrics["pr50"]["recall"]) == len(metrics["pr50"]["precision"]) == 101
     counts = {name: metrics["counts"][name] for name in ("tp", "fp", "fn", "duplicates")}

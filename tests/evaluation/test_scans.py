@@ -99,7 +99,7 @@ def test_breakdown(files: dict[str, Path], tmp_path: Path) -> None:
         ("texture", "subsolid"),
     }
     solid = rows["texture", "solid"]
-    assert [solid[key] for key in ("n", "images", "sensitivity")] == [2, 2, 1]
+    assert [solid[key] for key in ("n", "patients", "sensitivity")] == [2, 2, 1]
     assert solid["sensitivity_ci95"] == [1, 1]
     assert rows["texture", "subsolid"]["sensitivity"] == 0
     with open(tmp_path / "out/metrics.csv") as stream:
