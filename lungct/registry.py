@@ -55,6 +55,9 @@ VOC_CORNERS = ("centres", "inclusive", "edges")
 LINKINGS = ("ios", "iou")
 """Overlap by which boxes of neighbouring slices are one nodule: over the smaller box, or over the union."""
 
+CALIBRATIONS = ("temperature", "isotonic")
+"""How scores are brought to the share of detections that are true."""
+
 SELECTIONS: Mapping[str, Entry] = {
     "all": Entry("every slice of the nodule's box", "lungct.ct.select"),
     "threshold": Entry("slices with at least a fraction of the nodule's peak mass", "lungct.ct.select"),

@@ -18,6 +18,7 @@ import typer
 
 from lungct.cli import options
 from lungct.cli.result import Result, Table
+from lungct.registry import CALIBRATIONS
 
 SCANS = "Scans"
 
@@ -50,6 +51,15 @@ def run(
     max_detections: Annotated[
         int, typer.Option("--max-detections", min=1, help="Best detections kept of a category on an image or scan.")
     ] = 100,
+    recalibrate: Annotated[
+        str | None,
+        options.choice(
+            "--recalibrate", CALIBRATIONS, "Fit calibration.json on these detections; use a validation split."
+        ),
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option("--calibration", help="calibration.json that scores are brought through first.")
+    ] = None,
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
     dry_run: options.DryRun = False,
@@ -62,8 +72,10 @@ def run(
     if dry_run:
         counted = evaluate.sizes(evaluate.read(*paths, excluded=excluded, scans=scans))
         return Result(data=counted, tables=[Table(tuple(counted), [tuple(counted.values())], "to evaluate")])
-    wanted = EvaluateOptions(iou_hit, score, bootstrap, seed, max_detections)
-    result = evaluate.evaluate(*paths, out, wanted, excluded=excluded, scans=scans, overwrite=overwrite)
+    wanted = EvaluateOptions(iou_hit, score, bootstrap, seed, max_detections, recalibrate or "")
+    result = evaluate.evaluate(
+        *paths, out, wanted, excluded=excluded, scans=scans, calibration=calibration, overwrite=overwrite
+    )
     return Result(output=out, data=_facts(result.metrics), tables=[_table(result.metrics)])
 
 

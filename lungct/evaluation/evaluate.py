@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from lungct.errors import InputError, UsageError
 from lungct.evaluation.judged import EvaluateOptions, Evaluation
+from lungct.evaluation.measures import tidy_csv
 from lungct.evaluation.scans import ScanPair, judge_scans, read_scan_pair
 from lungct.evaluation.slices import judge_slices, read_pair
 from lungct.io import atomic
+from lungct.io.calibration import Calibration, read_calibration, write_calibration
 from lungct.io.coco import CocoTruth
+from lungct.io.draws import write_draws
 from lungct.io.manifest import sha256_of, write_manifest
 from lungct.io.scan_table import is_json
+from lungct.report import evaluation_tables, text_tables
 from lungct.types import Detections
 
 SlicePair = tuple[CocoTruth, list[Detections]]
@@ -30,21 +30,39 @@ def evaluate(
     *,
     excluded: Path | None = None,
     scans: Path | None = None,
+    calibration: Path | None = None,
     overwrite: bool = False,
 ) -> Evaluation:
     """Judge a detections file and write the ``evaluation/`` folder.
+
+    Args:
+        truth_path, detections_path: two COCO files, or two tables of nodules on scans.
+        out: folder to write.
+        options: how to judge.
+        excluded, scans: tables of findings that count neither way, and of the scans; of scans alone.
+        calibration: file of a map that scores are brought through first.
 
     Raises:
         InputError: see :func:`read`.
         OutputExists: ``out`` must not be written.
     """
     atomic.check_replaceable(out, overwrite=overwrite, command="evaluate")
-    result = judge(read(truth_path, detections_path, excluded=excluded, scans=scans), options)
+    pair = read(truth_path, detections_path, excluded=excluded, scans=scans)
+    if calibration is not None:
+        pair = calibrated(pair, read_calibration(calibration))
+    result = judge(pair, options)
     given = {"truth": truth_path, "detections": detections_path, "excluded": excluded, "scans": scans}
+    given["calibration"] = calibration
     inputs = {f"{name}_sha256": sha256_of(path) for name, path in given.items() if path is not None and path.is_file()}
     with atomic.staged_folder(out, command="evaluate", overwrite=overwrite) as folder:
         atomic.write_json(folder / "metrics.json", result.metrics, indent=1)
         atomic.write_bytes(folder / "metrics.csv", tidy_csv(result.metrics))
+        tables = evaluation_tables.tables_of(result.metrics)
+        atomic.write_bytes(folder / "tables.md", text_tables.markdown(tables).encode())
+        atomic.write_bytes(folder / "tables.tex", text_tables.latex(tables).encode())
+        write_draws(folder / "draws.npz", result.draws)
+        if result.calibration is not None:
+            write_calibration(folder / "calibration.json", result.calibration)
         for stem, draw in result.figures.items():
             draw(folder / stem)
         write_manifest(folder, "evaluate", {**asdict(options), **inputs})
@@ -72,6 +90,14 @@ def read(
     return read_pair(truth_path, detections_path)
 
 
+def calibrated(pair: SlicePair | ScanPair, calibration: Calibration) -> SlicePair | ScanPair:
+    """The same pair with every score brought through the map."""
+    if isinstance(pair, ScanPair):
+        return replace(pair, marks=replace(pair.marks, score=calibration.apply(pair.marks.score)))
+    truth, detections = pair
+    return truth, [replace(one, scores=calibration.apply(one.scores)) for one in detections]
+
+
 def judge(pair: SlicePair | ScanPair, options: EvaluateOptions) -> Evaluation:
     """Compute every measure."""
     return judge_scans(pair, options) if isinstance(pair, ScanPair) else judge_slices(*pair, options)
@@ -84,38 +110,3 @@ def sizes(pair: SlicePair | ScanPair) -> dict[str, int]:
     truth, detections = pair
     counts = len(truth.images), len(truth.annotations), sum(map(len, detections))
     return dict(zip(("images", "boxes", "detections"), counts, strict=True))
-
-
-def measures(metrics: Mapping[str, Any]) -> list[tuple[str, str, float | None, list[float] | None, int | None]]:
-    """The document as rows of (measure, subset, value, 95 % interval, number of boxes)."""
-    ci95 = metrics["ci95"]
-    rows: list[tuple[str, str, float | None, list[float] | None, int | None]] = []
-
-    def add(named: Iterable[tuple[str, float]]) -> None:
-        known = {row[0] for row in rows}
-        rows.extend((name, "", value, ci95.get(name), None) for name, value in named if name not in known)
-
-    for kind in ("ap", "ar"):
-        add((f"{kind}@{iou}", value) for iou, value in metrics.get(kind, {}).items())
-        add((f"{kind}@{float(iou):g}", value) for iou, value in metrics.get(f"{kind}_by_iou", {}).items())
-    add((f"sensitivity@{rate}fp", value) for rate, value in metrics["froc"]["at"].items())
-    add([("froc_mean", metrics["froc"]["mean"])])
-    add((f"cpm_{rule}", value) for rule, value in metrics["froc"].get("cpm", {}).items())
-    add(metrics["counts"].items())
-    for one in metrics.get("criteria", ()):
-        rows.append(("froc_mean", f"hit: {one['hit']}", one["mean"], one["ci95"], None))
-    for one in metrics.get("breakdown", ()):
-        subset = f"{one['attribute']}: {one['level']}"
-        for name in ("sensitivity", "froc_mean"):
-            rows.append((name, subset, one[name], one[f"{name}_ci95"], one["n"]))
-    return rows
-
-
-def tidy_csv(metrics: Mapping[str, Any]) -> bytes:
-    """One row per measure and subset: measure, subset, value, low95, high95, n."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("measure", "subset", "value", "low95", "high95", "n"))
-    for name, subset, value, bounds, count in measures(metrics):
-        writer.writerow((name, subset, value, *(bounds or ("", "")), "" if count is None else count))
-    return stream.getvalue().encode()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lungct.evaluation import bootstrap
+from lungct.errors import UsageError
+from lungct.evaluation import bootstrap, calibration
 from lungct.evaluation.bootstrap import Draws
 from lungct.evaluation.froc import IOU_HIT, RATES, Tally, corners
-from lungct.types import FloatArray
+from lungct.io.calibration import Calibration
+from lungct.io.draws import DrawnMeasures
+from lungct.types import BoolArray, FloatArray, IntArray
 
 SCHEMA = "lungct.metrics/2"
 FEWEST_PATIENTS = 2
@@ -27,6 +30,7 @@ class EvaluateOptions:
         score: the score at which true, false, missed and duplicate detections are counted.
         bootstrap: number of draws of patients for the 95 % intervals; 0 leaves them out.
         max_detections: best detections kept of a category on an image, or marks on a scan.
+        recalibrate: fit a map of the scores by this method; empty for none.
     """
 
     iou_hit: float = IOU_HIT
@@ -34,6 +38,7 @@ class EvaluateOptions:
     bootstrap: int = 1000
     seed: int = 0
     max_detections: int = 100
+    recalibrate: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +49,13 @@ class Evaluation:
         metrics: the ``lungct.metrics/2`` document.
         draws: measure -> (B,) its value in each draw of patients, under the names of ``metrics["ci95"]``.
         figures: file stem -> draws it as ``.png`` and ``.svg``.
+        calibration: fitted on these detections, where that was asked for.
     """
 
     metrics: dict[str, Any]
-    draws: Mapping[str, FloatArray] = field(default_factory=dict)
-    figures: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)
+    draws: DrawnMeasures
+    figures: Mapping[str, Callable[[Path], None]]
+    calibration: Calibration | None = None
 
 
 def draws_of(patients: list[str], options: EvaluateOptions) -> Draws | None:
@@ -61,6 +68,40 @@ def draws_of(patients: list[str], options: EvaluateOptions) -> Draws | None:
 def intervals(values: Mapping[str, FloatArray]) -> dict[str, list[float]]:
     """Measure -> its 95 % interval, without the measures of which no draw has a value."""
     return {name: list(bootstrap.interval(one)) for name, one in values.items() if np.isfinite(one).any()}
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What a calibration is judged on: (N,) scores, whether true, patient; (N, 4) boxes over their images or None."""
+
+    score: FloatArray
+    true: BoolArray
+    patient: IntArray
+    box_share: FloatArray | None = None
+
+
+def calibrated_part(
+    scored: Scored, draws: Draws | None, method: str
+) -> tuple[dict[str, Any], dict[str, FloatArray], Calibration | None]:
+    """The ``calibration`` entry of the document, the draws of its measures, and the map that was asked for.
+
+    Raises:
+        UsageError: a map is asked for, and there is no score or one outside 0..1.
+    """
+    part = calibration.calibration_part(scored.score, scored.true, scored.box_share)
+    if not part:
+        if method:
+            raise UsageError("scores can be recalibrated only where there are any and all are in 0..1")
+        return {}, {}, None
+    drawn = {} if draws is None else {"ece": calibration.ece_draws(scored.score, scored.true, scored.patient, draws)}
+    return part, drawn, calibration.fit(method, scored.score, scored.true) if method else None
+
+
+def draw_reliability(path_stem: Path, part: Mapping[str, Any]) -> None:
+    """Draw the ``calibration`` entry of a document."""
+    from lungct.report import figure
+
+    figure.reliability(path_stem, part["score"], part["share"], part["count"], ece=part["ece"])
 
 
 def froc_part(tally: Tally, unit: str, draws: Draws | None) -> tuple[dict[str, Any], dict[str, FloatArray]]:

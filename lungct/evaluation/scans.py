@@ -15,8 +15,20 @@ from lungct.errors import InputError
 from lungct.evaluation import luna16
 from lungct.evaluation.bootstrap import Draws, froc_draws, interval
 from lungct.evaluation.breakdown import breakdown
-from lungct.evaluation.judged import SCHEMA, EvaluateOptions, Evaluation, draw_froc, draws_of, froc_part, intervals
+from lungct.evaluation.judged import (
+    SCHEMA,
+    EvaluateOptions,
+    Evaluation,
+    Scored,
+    calibrated_part,
+    draw_froc,
+    draw_reliability,
+    draws_of,
+    froc_part,
+    intervals,
+)
 from lungct.evaluation.luna16 import Criterion, Findings
+from lungct.io.draws import DrawnMeasures, pairing
 from lungct.io.scan_table import ScanPlaces, ScanRows, read_scan_ids, read_scan_rows
 
 logger = logging.getLogger(__name__)
@@ -127,6 +139,11 @@ def judge_scans(pair: ScanPair, options: EvaluateOptions | None = None) -> Evalu
         "grid": float(luna16.grid_sensitivities(tally.curve).mean()),
         "first_reached": float(luna16.first_reached(tally.curve).mean()),
     }
+    patient = np.unique(pair.patients, return_inverse=True)[1]
+    known = ~finds.ignored
+    scored = Scored(marks.score[known], ~finds.false[known], patient[marks.scan[known]])
+    calibration, ece, fitted = calibrated_part(scored, draws, options.recalibrate)
+    values = {**values, **ece}
     metrics = {
         "schema": SCHEMA,
         "kind": "scans",
@@ -138,17 +155,22 @@ def judge_scans(pair: ScanPair, options: EvaluateOptions | None = None) -> Evalu
         "ci95": intervals(values),
         "froc": froc,
         "counts": _counts(pair, marks, finds),
+        "calibration": calibration,
         "criteria": [_criterion(pair, marks, one, draws) for one in (Criterion(), *STRICTER)],
         "breakdown": breakdown(
             pair.attributes,
             finds.found_score,
-            np.unique(pair.patients, return_inverse=True)[1][pair.nodules.scan],
+            patient[pair.nodules.scan],
             options.score,
             list(tally.curve.score_at.values()),
             draws,
         ),
     }
-    return Evaluation(metrics, values, {"froc": functools.partial(draw_froc, part=froc)})
+    figures = {"froc": functools.partial(draw_froc, part=froc)}
+    if calibration:
+        figures["reliability"] = functools.partial(draw_reliability, part=calibration)
+    drawn = DrawnMeasures(values, pairing(pair.patients, options.bootstrap, options.seed))
+    return Evaluation(metrics, drawn, figures, fitted)
 
 
 def _counts(pair: ScanPair, marks: Findings, finds: luna16.ScanFinds) -> dict[str, int]:

@@ -16,12 +16,24 @@ from lungct.evaluation import bootstrap, box_errors, coco_ap, error_split, froc
 from lungct.evaluation.bootstrap import Draws
 from lungct.evaluation.breakdown import breakdown
 from lungct.evaluation.coco_ap import ALL_IOUS, ApResult, mean_between
-from lungct.evaluation.judged import SCHEMA, EvaluateOptions, Evaluation, draw_froc, draws_of, froc_part, intervals
-from lungct.evaluation.match import Matches, greedy_match
+from lungct.evaluation.judged import (
+    SCHEMA,
+    EvaluateOptions,
+    Evaluation,
+    Scored,
+    calibrated_part,
+    draw_froc,
+    draw_reliability,
+    draws_of,
+    froc_part,
+    intervals,
+)
+from lungct.evaluation.match import UNMATCHED, Matches, greedy_match
 from lungct.evaluation.other_ap import THRESHOLD_IOU, threshold_ap, voc_ap
 from lungct.evaluation.pairs import Pairs, pair_up
 from lungct.evaluation.size_classes import by_size
 from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth, read_detections, read_truth
+from lungct.io.draws import DrawnMeasures, pairing
 from lungct.types import BoolArray, Detections, FloatArray
 
 logger = logging.getLogger(__name__)
@@ -62,6 +74,8 @@ def judge_slices(
     curve, values = froc_part(tally, "slice", draws)
     if draws is not None:
         values = {**_ap_values(pairs, matches, draws), **values, **_count_values(pairs, finds, options.score, draws)}
+    calibration, ece, fitted = calibrated_part(_scored(pairs, truth, patients, options), draws, options.recalibrate)
+    values = {**values, **ece}
     metrics = {
         "schema": SCHEMA,
         "kind": "slices",
@@ -76,6 +90,7 @@ def judge_slices(
         "area_ratios": box_errors.area_ratios(pairs, options.iou_hit, options.score),
         "confusion": _confusion(pairs, truth, options),
         "errors": error_split.error_costs(pairs, error_split.split_errors(pairs)),
+        "calibration": calibration,
         "breakdown": breakdown(
             attributes_of(truth, finds.counted),
             finds.found_score[finds.counted],
@@ -90,7 +105,24 @@ def judge_slices(
         "froc": functools.partial(draw_froc, part=metrics["froc"]),
         "ap_over_iou": functools.partial(_draw_ap_over_iou, ap=ap),
     }
-    return Evaluation(metrics, values, figures)
+    if calibration:
+        figures["reliability"] = functools.partial(draw_reliability, part=calibration)
+    drawn = DrawnMeasures(values, pairing(patients, options.bootstrap, options.seed))
+    return Evaluation(metrics, drawn, figures, fitted)
+
+
+def _scored(pairs: Pairs, truth: CocoTruth, patients: Sequence[str], options: EvaluateOptions) -> Scored:
+    """The detections that are no crowd's; true are those that take a box at IoU >= the hit's, one to one."""
+    truth_of = greedy_match(pairs, (options.iou_hit,)).truth_of[:, 0]
+    taken = truth_of != UNMATCHED
+    judged = ~(taken & np.r_[pairs.crowd, False][truth_of])
+    size_of = {image.id: (image.width, image.height) for image in truth.images}
+    image = pairs.detections.image[judged]
+    side = np.asarray([size_of[identifier] for identifier in pairs.image_ids], dtype=np.float64)[image]
+    low, high = np.split(pairs.detections.box_xyxy_px[judged], 2, axis=1)
+    share = np.concatenate([(low + high) / 2 / side, (high - low) / side], axis=1)
+    patient = np.unique(patients, return_inverse=True)[1][image]
+    return Scored(pairs.score[judged], taken[judged], patient, share)
 
 
 def _sizes(truth: CocoTruth, pairs: Pairs) -> dict[str, int]:

@@ -12,8 +12,9 @@ import pytest
 from lungct.cli import evaluate as verb
 from lungct.errors import InputError, OutputExists
 
-FILES = {"metrics.json", "metrics.csv", "manifest.ndjson"} | {
-    f"{name}.{kind}" for name in ("precision_recall", "froc", "ap_over_iou") for kind in ("png", "svg")
+FIGURES = ("precision_recall", "froc", "ap_over_iou", "reliability")
+FILES = {"metrics.json", "metrics.csv", "tables.md", "tables.tex", "draws.npz", "manifest.ndjson"} | {
+    f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")
 }
 
 
@@ -50,7 +51,7 @@ def test_folder(pair: tuple[Path, Path], tmp_path: Path) -> None:
     assert metrics["ar"]["0.5:0.95"] == 0.5
     aps = {f"{kind}@{iou}" for kind in ("ap", "ar") for iou in metrics["ap"]}
     rates = {f"sensitivity@{rate}fp" for rate in metrics["froc"]["at"]}
-    assert set(metrics["ci95"]) == aps | rates | {"froc_mean", "sensitivity", "precision", "f1"}
+    assert set(metrics["ci95"]) == aps | rates | {"froc_mean", "sensitivity", "precision", "f1", "ece"}
     assert metrics["froc"]["at"]["8"] == 0.5
     assert len(metrics["pr50"]["recall"]) == len(metrics["pr50"]["precision"]) == 101
     counts = {name: metrics["counts"][name] for name in ("tp", "fp", "fn", "duplicates")}
