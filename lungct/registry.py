@@ -13,6 +13,9 @@ HU_CLIP = (-1000, 500)
 SPLIT_FRACTIONS = (0.70, 0.18, 0.12)
 SPLITS = ("train", "val", "test")
 NEGATIVE_DISTANCE_MM = 10.0
+SIZE_EDGES_MM = (4.0, 6.0, 8.0, 15.0, 30.0)
+"""Where the classes of diameter begin that results are broken down by; the edges of Fleischner and Lung-RADS."""
+THICKNESS_EDGES_MM = (1.0, 1.5, 2.5, 5.0)
 HU_WINDOWS: Mapping[str, tuple[int, int]] = {
     "thesis": (-1000, 500),
     "lung": (-1350, 150),
@@ -88,6 +91,9 @@ ENHANCEMENTS: Mapping[str, Mapping[str, float]] = {
 
 The first with these numbers; the second, for the window ``system4``, with none: they are ours.
 """
+
+CALIBRATIONS = ("temperature", "isotonic")
+"""How scores are brought to the share of detections that are true."""
 
 SELECTIONS: Mapping[str, Entry] = {
     "all": Entry("every slice of the nodule's box", "lungct.ct.select"),

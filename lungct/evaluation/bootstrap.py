@@ -21,8 +21,9 @@ import numpy as np
 from scipy import sparse
 
 from lungct.evaluation.coco_ap import RECALLS, by_score
-from lungct.evaluation.froc import RATES, Finds
-from lungct.evaluation.match import Matches, Pairs
+from lungct.evaluation.froc import RATES, Tally
+from lungct.evaluation.match import Matches
+from lungct.evaluation.pairs import Pairs
 from lungct.types import BoolArray, FloatArray, IntArray
 
 PERCENTILES = (2.5, 97.5)
@@ -54,26 +55,30 @@ def draw_patients(patients: Sequence[str], draws: int, seed: int) -> Draws:
     return Draws(weight, patient_of_image)
 
 
-def ap_draws(pairs: Pairs, matches: Matches, draws: Draws) -> FloatArray:
-    """(B, T) AP of each draw at each of the T thresholds matched; NaN where a draw holds no true box."""
-    total = np.zeros((len(draws.weight), matches.hit.shape[1]))
+def ap_draws(pairs: Pairs, matches: Matches, draws: Draws) -> tuple[FloatArray, FloatArray]:
+    """(B, T) AP and (B, T) AR of each draw at each of the T thresholds matched; NaN where a draw holds no true box."""
+    ap, ar = np.zeros((2, len(draws.weight), matches.hit.shape[1]))
     categories = np.zeros((len(draws.weight), 1))
     patient = draws.patient_of_image[pairs.detections.image]
     for place in range(len(pairs.category_ids)):
         counted = matches.counted & (pairs.truth.category == place)
         if not counted.any():
             continue
-        truths = _truths(draws, pairs.truth.image[counted])
+        truths = weighted_count(draws, pairs.truth.image[counted])
         order = by_score(pairs, place)
         for column in range(matches.hit.shape[1]):
             hit, false = matches.hit[order, column], matches.false[order, column]
-            total[:, column] += _weighted_ap(draws, patient[order], hit, false, truths)
+            ap[:, column] += _weighted_ap(draws, patient[order], hit, false, truths)
+            found = weighted_count(draws, pairs.detections.image[order[hit]])
+            ar[:, column] += np.divide(found, truths, out=np.zeros_like(found), where=truths > 0)
         categories[:, 0] += truths > 0
-    return np.divide(total, categories, out=np.full_like(total, np.nan), where=categories > 0)
+    empty = np.full_like(ap, np.nan)
+    mean_ap, mean_ar = (np.divide(total, categories, out=empty.copy(), where=categories > 0) for total in (ap, ar))
+    return mean_ap, mean_ar
 
 
-def _truths(draws: Draws, image: IntArray) -> FloatArray:
-    """(B,) weighted number of the boxes that lie on ``image`` (G,)."""
+def weighted_count(draws: Draws, image: IntArray) -> FloatArray:
+    """(B,) how many boxes each draw holds of those that lie on ``image`` (G,)."""
     per_patient = np.bincount(draws.patient_of_image[image], minlength=draws.weight.shape[1])
     return draws.weight.astype(np.float64) @ per_patient.astype(np.float64)
 
@@ -102,18 +107,16 @@ def _per_patient(step: IntArray, patient: IntArray, steps: int, patients: int) -
     return sparse.csr_matrix((np.ones(len(step)), (step, patient)), shape=(steps, patients))
 
 
-def froc_draws(pairs: Pairs, finds: Finds, draws: Draws, rates: FloatArray | Sequence[float] = RATES) -> FloatArray:
+def froc_draws(tally: Tally, draws: Draws, rates: FloatArray | Sequence[float] = RATES) -> FloatArray:
     """(B, R) sensitivity of each draw at each of R rates of false positives per image; NaN without a true box."""
-    found = np.flatnonzero(finds.counted & np.isfinite(finds.found_score))
-    false = np.flatnonzero(finds.false)
-    scores = np.concatenate([finds.found_score[found], pairs.score[false]])
-    patient = draws.patient_of_image[np.concatenate([pairs.truth.image[found], pairs.detections.image[false]])]
-    is_hit = np.arange(len(scores)) < len(found)
+    scores = np.concatenate([tally.found_score, tally.false_score])
+    patient = draws.patient_of_image[np.concatenate([tally.found_image, tally.false_image])]
+    is_hit = np.arange(len(scores)) < len(tally.found_score)
     step = _steps(scores, is_hit)
     shape = (int(step.max(initial=-1)) + 1, draws.weight.shape[1])
     hit_of, false_of = (_per_patient(step[which], patient[which], *shape) for which in (is_hit, ~is_hit))
-    truths = _truths(draws, pairs.truth.image[finds.counted])
-    images = _truths(draws, np.arange(len(draws.patient_of_image)))
+    truths = weighted_count(draws, tally.truth_image)
+    images = weighted_count(draws, np.arange(len(draws.patient_of_image)))
     curves = np.full((len(draws.weight), len(rates)), np.nan)
     row = 0
     for weight in draws.blocks(shape[0]):

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lungct.evaluation.match import Matches, Pairs, greedy_match, pair_up
+from lungct.evaluation.match import Matches, area_within, greedy_match
+from lungct.evaluation.pairs import Pairs, pair_up
 from lungct.io.coco import CocoTruth
 from lungct.types import BoolArray, Detections, FloatArray, IntArray
 
@@ -50,11 +51,11 @@ class ApResult:
 
     def mean_ap(self, low: float = 0.5, high: float = 0.95) -> float:
         """Mean AP over the computed thresholds in [low, high]."""
-        return _mean_between(self.ap, low, high)
+        return mean_between(self.ap, low, high)
 
     def mean_ar(self, low: float = 0.5, high: float = 0.95) -> float:
         """Mean AR over the computed thresholds in [low, high]."""
-        return _mean_between(self.ar, low, high)
+        return mean_between(self.ar, low, high)
 
 
 def average_precision(
@@ -78,7 +79,8 @@ def average_precision(
         InputError: detections of an image that the truth does not hold.
     """
     pairs = pair_up(truth, detections, max_detections)
-    return score_matches(pairs, greedy_match(pairs, iou_thresholds, area_range_px), iou_thresholds)
+    within = None if area_range_px is None else area_within(pairs, *area_range_px)
+    return score_matches(pairs, greedy_match(pairs, iou_thresholds, within), iou_thresholds)
 
 
 def score_matches(pairs: Pairs, matches: Matches, iou_thresholds: Sequence[float]) -> ApResult:
@@ -90,7 +92,7 @@ def score_matches(pairs: Pairs, matches: Matches, iou_thresholds: Sequence[float
         truths = int((matches.counted & (pairs.truth.category == place)).sum())
         if truths:
             order = by_score(pairs, place)
-            curves[identifier], recalls[identifier] = _curves(matches.hit[order], matches.false[order], truths)
+            curves[identifier], recalls[identifier] = envelope_curves(matches.hit[order], matches.false[order], truths)
     precision = np.mean(list(curves.values()), axis=0) if curves else np.full((len(keys), len(RECALLS)), np.nan)
     recall = np.mean(list(recalls.values()), axis=0) if curves else np.full(len(keys), np.nan)
     return ApResult(
@@ -109,8 +111,8 @@ def by_score(pairs: Pairs, category: int) -> IntArray:
     return mine[np.argsort(-pairs.score[mine], kind="stable")]
 
 
-def _curves(hit: BoolArray, false: BoolArray, truths: int) -> tuple[FloatArray, FloatArray]:
-    """(T, 101) envelope precision and (T,) final recall from (D, T) flags in the order of the score."""
+def envelope_curves(hit: BoolArray, false: BoolArray, truths: int) -> tuple[FloatArray, FloatArray]:
+    """(T, 101) envelope precision at :data:`RECALLS` and (T,) final recall from (D, T) flags by falling score."""
     precision = np.zeros((hit.shape[1], len(RECALLS)))
     recall = np.zeros(hit.shape[1])
     for column in range(hit.shape[1]):
@@ -131,6 +133,7 @@ def _keyed(keys: Sequence[float], values: FloatArray) -> dict[float, float]:
     return dict(zip(keys, values.tolist(), strict=True))
 
 
-def _mean_between(values: Mapping[float, float], low: float, high: float) -> float:
+def mean_between(values: Mapping[float, float], low: float, high: float) -> float:
+    """Mean of the values at the IoU thresholds in [low, high]."""
     wanted = [value for iou, value in values.items() if low - 1e-9 <= iou <= high + 1e-9]
     return float(np.mean(wanted)) if wanted else float("nan")

@@ -1,223 +1,112 @@
-"""Evaluate detections against COCO truth: AP and AR over IoU, FROC over slices, counts, intervals, figures, files."""
+"""Evaluate a truth and detections, of slices (COCO) or of scans (CSV), and write the ``evaluation/`` folder."""
 
 from __future__ import annotations
 
-import csv
-import io
-import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from lungct.errors import InputError
-from lungct.evaluation import bootstrap, coco_ap, froc
-from lungct.evaluation.coco_ap import ALL_IOUS, ApResult
-from lungct.evaluation.match import Matches, Pairs, greedy_match, pair_up
+from lungct.errors import InputError, UsageError
+from lungct.evaluation.judged import EvaluateOptions, Evaluation
+from lungct.evaluation.measures import tidy_csv
+from lungct.evaluation.scans import ScanPair, judge_scans, read_scan_pair
+from lungct.evaluation.slices import judge_slices, read_pair
 from lungct.io import atomic
-from lungct.io.coco import CocoTruth, read_detections, read_truth
+from lungct.io.calibration import Calibration, read_calibration, write_calibration
+from lungct.io.coco import CocoTruth
+from lungct.io.draws import write_draws
 from lungct.io.manifest import sha256_of, write_manifest
-from lungct.types import Detections, FloatArray
+from lungct.io.scan_table import is_json
+from lungct.report import evaluation_tables, text_tables
+from lungct.types import Detections
 
-logger = logging.getLogger(__name__)
-
-SCHEMA = "lungct.metrics/1"
-SINGLE_IOUS = (0.1, 0.5, 0.75)
-SPANS = ((0.5, 0.95), (0.05, 0.95))
-FEWEST_PATIENTS = 2
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """How detections are judged.
-
-    Attributes:
-        iou_hit: IoU at which a detection hits a box in FROC and counts; its centre in the box is a hit too.
-        score: the score at which true, false, missed and duplicate detections are counted.
-        bootstrap: number of draws of patients for the 95 % intervals; 0 leaves them out.
-        max_detections: best detections kept of a category on an image.
-    """
-
-    iou_hit: float = froc.IOU_HIT
-    score: float = 0.5
-    bootstrap: int = 1000
-    seed: int = 0
-    max_detections: int = 100
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """All that is written: the ``lungct.metrics/1`` document, and what the figures are drawn from."""
-
-    metrics: dict[str, Any]
-    ap: ApResult
-    curve: froc.FrocCurve
-    band: tuple[FloatArray, FloatArray] | None
-
-
-def read_pair(truth_path: Path, detections_path: Path) -> tuple[CocoTruth, list[Detections]]:
-    """Read a truth with at least one true box, and the detections on it.
-
-    Raises:
-        InputError: see :func:`read_truth` and :func:`read_detections`; or no true box, so that nothing is defined.
-    """
-    truth = read_truth(truth_path)
-    if all(annotation.iscrowd for annotation in truth.annotations):
-        raise InputError.of(truth_path, "no true box in it", "neither AP nor sensitivity is defined without one")
-    if any(annotation.id == 0 for annotation in truth.annotations):
-        logger.warning(
-            "%s: in AP a hit on annotation 0 counts as false, as in the COCO program; number from 1", truth_path
-        )
-    return truth, read_detections(detections_path, truth, np.float64)
+SlicePair = tuple[CocoTruth, list[Detections]]
 
 
 def evaluate(
-    truth_path: Path, detections_path: Path, out: Path, options: EvaluateOptions, *, overwrite: bool = False
+    truth_path: Path,
+    detections_path: Path,
+    out: Path,
+    options: EvaluateOptions,
+    *,
+    excluded: Path | None = None,
+    scans: Path | None = None,
+    calibration: Path | None = None,
+    overwrite: bool = False,
 ) -> Evaluation:
     """Judge a detections file and write the ``evaluation/`` folder.
 
+    Args:
+        truth_path, detections_path: two COCO files, or two tables of nodules on scans.
+        out: folder to write.
+        options: how to judge.
+        excluded, scans: tables of findings that count neither way, and of the scans; of scans alone.
+        calibration: file of a map that scores are brought through first.
+
     Raises:
-        InputError: see :func:`read_pair`.
+        InputError: see :func:`read`.
         OutputExists: ``out`` must not be written.
     """
     atomic.check_replaceable(out, overwrite=overwrite, command="evaluate")
-    truth, detections = read_pair(truth_path, detections_path)
-    result = judge(truth, detections, options)
-    inputs = {"truth_sha256": sha256_of(truth_path), "detections_sha256": sha256_of(detections_path)}
+    pair = read(truth_path, detections_path, excluded=excluded, scans=scans)
+    if calibration is not None:
+        pair = calibrated(pair, read_calibration(calibration))
+    result = judge(pair, options)
+    given = {"truth": truth_path, "detections": detections_path, "excluded": excluded, "scans": scans}
+    given["calibration"] = calibration
+    inputs = {f"{name}_sha256": sha256_of(path) for name, path in given.items() if path is not None and path.is_file()}
     with atomic.staged_folder(out, command="evaluate", overwrite=overwrite) as folder:
         atomic.write_json(folder / "metrics.json", result.metrics, indent=1)
-        atomic.write_bytes(folder / "metrics.csv", _as_csv(measures(result.metrics)))
-        _draw(folder, result)
+        atomic.write_bytes(folder / "metrics.csv", tidy_csv(result.metrics))
+        tables = evaluation_tables.tables_of(result.metrics)
+        atomic.write_bytes(folder / "tables.md", text_tables.markdown(tables).encode())
+        atomic.write_bytes(folder / "tables.tex", text_tables.latex(tables).encode())
+        write_draws(folder / "draws.npz", result.draws)
+        if result.calibration is not None:
+            write_calibration(folder / "calibration.json", result.calibration)
+        for stem, draw in result.figures.items():
+            draw(folder / stem)
         write_manifest(folder, "evaluate", {**asdict(options), **inputs})
     return result
 
 
-def judge(truth: CocoTruth, detections: Sequence[Detections], options: EvaluateOptions | None = None) -> Evaluation:
-    """Compute every measure of one split."""
-    options = options or EvaluateOptions()
-    pairs = pair_up(truth, detections, options.max_detections)
-    matches = greedy_match(pairs, ALL_IOUS)
-    ap = coco_ap.score_matches(pairs, matches, ALL_IOUS)
-    finds = froc.find(pairs, options.iou_hit)
-    curve = froc.froc(pairs, finds)
-    ci95, band = _intervals(truth, pairs, matches, finds, options)
-    shown = froc.corners(curve)
-    metrics = {
-        "schema": SCHEMA,
-        **_sizes(truth, pairs),
-        **_ap_part(ap),
-        "ci95": ci95,
-        "froc": {
-            "unit": "slice",
-            "iou_hit": options.iou_hit,
-            "fp_per_image": shown.fp_per_image.tolist(),
-            "sensitivity": shown.sensitivity.tolist(),
-            "score": shown.score.tolist(),
-            "at": {f"{rate:g}": value for rate, value in curve.at.items()},
-            "mean": curve.mean,
-        },
-        "counts": _counts(pairs, finds, options.score),
-    }
-    return Evaluation(metrics, ap, shown, None if band is None else _along(shown, band))
+def read(
+    truth_path: Path, detections_path: Path, *, excluded: Path | None = None, scans: Path | None = None
+) -> SlicePair | ScanPair:
+    """Read a pair of COCO files or a pair of tables; which, is found by looking at them.
+
+    Raises:
+        InputError: one is COCO and the other a table; see :func:`read_pair` and :func:`read_scan_pair`.
+        UsageError: excluded findings or a list of scans for a COCO pair.
+    """
+    kinds = is_json(truth_path), is_json(detections_path)
+    if kinds[0] != kinds[1]:
+        first, second = ("COCO" if kind else "a table" for kind in kinds)
+        problem = f"{second}, and the truth is {first}"
+        raise InputError.of(detections_path, problem, "give two COCO files, or two tables of nodules on scans")
+    if not kinds[0]:
+        return read_scan_pair(truth_path, detections_path, excluded, scans)
+    if excluded is not None or scans is not None:
+        raise UsageError("--excluded and --scans are for tables of nodules on scans", "a COCO truth names its images")
+    return read_pair(truth_path, detections_path)
 
 
-def _sizes(truth: CocoTruth, pairs: Pairs) -> dict[str, int]:
-    case_of = {image.id: image.case_id for image in truth.images}
-    real = [annotation for annotation in truth.annotations if not annotation.iscrowd]
-    named = {(case_of[one.image_id], one.attributes.get("nodule_id", f"#{one.id}")) for one in real}
-    return {
-        "images": len(truth.images),
-        "patients": len({image.patient_id for image in truth.images}),
-        "nodules": len(named),
-        "boxes": len(real),
-        "detections": len(pairs.score),
-    }
+def calibrated(pair: SlicePair | ScanPair, calibration: Calibration) -> SlicePair | ScanPair:
+    """The same pair with every score brought through the map."""
+    if isinstance(pair, ScanPair):
+        return replace(pair, marks=replace(pair.marks, score=calibration.apply(pair.marks.score)))
+    truth, detections = pair
+    return truth, [replace(one, scores=calibration.apply(one.scores)) for one in detections]
 
 
-def _ap_part(ap: ApResult) -> dict[str, Any]:
-    spans = {f"{low:g}:{high:g}": (low, high) for low, high in SPANS}
-    return {
-        "ap": {f"{iou:g}": ap.ap[iou] for iou in SINGLE_IOUS}
-        | {name: ap.mean_ap(*span) for name, span in spans.items()},
-        "ar": {f"{iou:g}": ap.ar[iou] for iou in SINGLE_IOUS}
-        | {name: ap.mean_ar(*span) for name, span in spans.items()},
-        "ap_by_iou": {f"{iou:.2f}": value for iou, value in ap.ap.items()},
-        "ar_by_iou": {f"{iou:.2f}": value for iou, value in ap.ar.items()},
-        "pr50": {"recall": coco_ap.RECALLS.round(2).tolist(), "precision": ap.precision[0.5].tolist()},
-    }
+def judge(pair: SlicePair | ScanPair, options: EvaluateOptions) -> Evaluation:
+    """Compute every measure."""
+    return judge_scans(pair, options) if isinstance(pair, ScanPair) else judge_slices(*pair, options)
 
 
-def _counts(pairs: Pairs, finds: froc.Finds, score: float) -> dict[str, float]:
-    counts = froc.counts_at(pairs, finds, score)
-    tp, fp, fn = counts["tp"], counts["fp"], counts["fn"]
-    return {
-        "score": score,
-        **counts,
-        "sensitivity": tp / (tp + fn),
-        "precision": tp / max(tp + fp, 1),
-        "f1": 2 * tp / (2 * tp + fp + fn),
-    }
-
-
-def _intervals(
-    truth: CocoTruth, pairs: Pairs, matches: Matches, finds: froc.Finds, options: EvaluateOptions
-) -> tuple[dict[str, list[float]], tuple[FloatArray, FloatArray] | None]:
-    """95 % intervals by measure, and the band of the FROC curve; nothing from fewer than two patients."""
-    patient_of = {image.id: image.patient_id for image in truth.images}
-    patients = [patient_of[identifier] for identifier in pairs.image_ids]
-    if options.bootstrap < 1 or len(set(patients)) < FEWEST_PATIENTS:
-        return {}, None
-    draws = bootstrap.draw_patients(patients, options.bootstrap, options.seed)
-    first = ALL_IOUS.index(coco_ap.COCO_IOUS[0])
-    upper = Matches(matches.truth_of[:, first:], matches.hit[:, first:], matches.false[:, first:], matches.counted)
-    ap = bootstrap.ap_draws(pairs, upper, draws)
-    curves = bootstrap.froc_draws(pairs, finds, draws, bootstrap.BAND_RATES)
-    at_rates = curves[:, np.isin(bootstrap.BAND_RATES, froc.RATES)]
-    ci95 = {
-        "ap@0.5": list(bootstrap.interval(ap[:, 0])),
-        "ap@0.5:0.95": list(bootstrap.interval(ap.mean(axis=1))),
-        "froc_mean": list(bootstrap.interval(at_rates.mean(axis=1))),
-    }
-    return ci95, bootstrap.band(curves)
-
-
-def _along(curve: froc.FrocCurve, band: tuple[FloatArray, FloatArray]) -> tuple[FloatArray, FloatArray]:
-    low, high = (np.interp(curve.fp_per_image, bootstrap.BAND_RATES, edge) for edge in band)
-    return low, high
-
-
-def measures(metrics: Mapping[str, Any]) -> list[tuple[str, float, list[float]]]:
-    """The document as rows of (measure, value, 95 % interval or an empty list)."""
-    ci95 = metrics["ci95"]
-    rows = [(f"{kind}@{iou}", value) for kind in ("ap", "ar") for iou, value in metrics[kind].items()]
-    known = {name for name, _ in rows}
-    for kind in ("ap", "ar"):
-        every = ((f"{kind}@{float(iou):g}", value) for iou, value in metrics[f"{kind}_by_iou"].items())
-        rows += [row for row in every if row[0] not in known]
-    rows += [(f"sensitivity@{rate}fp", value) for rate, value in metrics["froc"]["at"].items()]
-    rows += [("froc_mean", metrics["froc"]["mean"])]
-    rows += list(metrics["counts"].items())
-    return [(name, value, ci95.get(name, [])) for name, value in rows]
-
-
-def _as_csv(rows: Sequence[tuple[str, float, list[float]]]) -> bytes:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("measure", "value", "low95", "high95"))
-    writer.writerows((name, value, *(bounds or ("", ""))) for name, value, bounds in rows)
-    return stream.getvalue().encode()
-
-
-def _draw(folder: Path, result: Evaluation) -> None:
-    from lungct.report import figure
-
-    shown = {
-        f"IoU {iou:g}, AP {result.ap.ap[iou]:.3f}": (coco_ap.RECALLS, result.ap.precision[iou]) for iou in SINGLE_IOUS
-    }
-    figure.precision_recall(folder / "precision_recall", shown)
-    curve = result.curve
-    figure.froc(folder / "froc", curve.fp_per_image, curve.sensitivity, at=curve.at, band=result.band, unit="slice")
-    values = (np.fromiter(part.values(), float) for part in (result.ap.ap, result.ap.ar))
-    figure.ap_over_iou(folder / "ap_over_iou", np.fromiter(result.ap.ap, float), *values)
+def sizes(pair: SlicePair | ScanPair) -> dict[str, int]:
+    """How much there is to judge."""
+    if isinstance(pair, ScanPair):
+        return {"scans": len(pair.patients), "nodules": len(pair.nodules), "marks": len(pair.marks)}
+    truth, detections = pair
+    counts = len(truth.images), len(truth.annotations), sum(map(len, detections))
+    return dict(zip(("images", "boxes", "detections"), counts, strict=True))

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lungct.evaluation.match import Pairs
+from lungct.evaluation.pairs import Pairs
 from lungct.types import BoolArray, FloatArray, IntArray
 
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -47,6 +47,30 @@ class Finds:
 
 
 @dataclass(frozen=True, eq=False)
+class Tally:
+    """What a FROC curve is drawn from, and what a bootstrap weighs; an image is a slice or a whole scan.
+
+    Attributes:
+        found_score, found_image: (H,) of each true box or nodule that is found, the score and the place of its image.
+        false_score, false_image: (F,) of each false positive.
+        truth_image: (G,) of each true box or nodule, the missed ones too.
+        images: how many there are, those without a nodule too.
+    """
+
+    found_score: FloatArray
+    found_image: IntArray
+    false_score: FloatArray
+    false_image: IntArray
+    truth_image: IntArray
+    images: int
+
+    @property
+    def curve(self) -> FrocCurve:
+        """The exact curve."""
+        return curve_of(self.found_score, self.false_score, len(self.truth_image), self.images)
+
+
+@dataclass(frozen=True, eq=False)
 class FrocCurve:
     """The exact curve: (N,) false positives per image, sensitivity and the score of each point, all of one length."""
 
@@ -63,6 +87,16 @@ class FrocCurve:
     def mean(self) -> float:
         """Mean sensitivity over the seven rates."""
         return float(np.mean(list(self.at.values())))
+
+    @property
+    def score_at(self) -> Mapping[float, float]:
+        """Rate -> the lowest score at which there are no more false positives than that per image.
+
+        Just above the highest score where even that one is too many.
+        """
+        last = np.searchsorted(self.fp_per_image, RATES, side="right") - 1
+        scores = np.where(last > 0, self.score[last], np.nextafter(self.score[0], np.inf))
+        return dict(zip(RATES, scores.tolist(), strict=True))
 
 
 def find(pairs: Pairs, iou_hit: float = IOU_HIT) -> Finds:
@@ -104,10 +138,17 @@ def curve_of(found_scores: FloatArray, false_scores: FloatArray, truths: int, im
     )
 
 
-def froc(pairs: Pairs, finds: Finds) -> FrocCurve:
-    """The FROC curve of a split, over its images."""
-    found = finds.found_score[finds.counted & np.isfinite(finds.found_score)]
-    return curve_of(found, pairs.score[finds.false], int(finds.counted.sum()), len(pairs.image_ids))
+def tally(pairs: Pairs, finds: Finds) -> Tally:
+    """What the FROC curve of a split, over its images, is drawn from."""
+    found = finds.counted & np.isfinite(finds.found_score)
+    return Tally(
+        finds.found_score[found],
+        pairs.truth.image[found],
+        pairs.score[finds.false],
+        pairs.detections.image[finds.false],
+        pairs.truth.image[finds.counted],
+        len(pairs.image_ids),
+    )
 
 
 def corners(curve: FrocCurve) -> FrocCurve:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lungct.evaluation.match import UNMATCHED, greedy_match, pair_up
+from lungct.evaluation.match import UNMATCHED, greedy_match
+from lungct.evaluation.pairs import pair_up
 from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth
 from lungct.types import Detections
 

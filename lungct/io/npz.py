@@ -36,7 +36,7 @@ def write_slice(path: Path, image_hu: NDArray[np.int16]) -> None:
     """Write one (C, Y, X) int16 HU slice stack, for a file inside a staged folder."""
     if image_hu.ndim != 3 or image_hu.dtype != np.int16:
         raise ValueError(f"a slice is (C, Y, X) int16, not {image_hu.shape} {image_hu.dtype}")
-    _write(path, {"image_hu": image_hu, "schema": np.array(SLICE_SCHEMA)}, compressed=False)
+    write_arrays(path, {"image_hu": image_hu, "schema": np.array(SLICE_SCHEMA)}, compressed=False)
 
 
 def read_slice(path: Path) -> NDArray[np.int16]:
@@ -45,7 +45,7 @@ def read_slice(path: Path) -> NDArray[np.int16]:
     Raises:
         InputError: missing, not an NPZ, or not a slice.
     """
-    image: NDArray[np.int16] = _read(path, ("image_hu",))["image_hu"]
+    image: NDArray[np.int16] = read_arrays(path, ("image_hu",))["image_hu"]
     if image.ndim != 3 or image.dtype != np.int16:
         raise InputError.of(path, f"image_hu is {image.shape} {image.dtype}, expected (C, Y, X) int16")
     return image
@@ -67,7 +67,7 @@ def write_heatmaps(path: Path, maps: Heatmaps) -> None:
         "provenance": np.array(json.dumps(maps.provenance, sort_keys=True)),
         "schema": np.array(HEATMAP_SCHEMA),
     }
-    _write(path, arrays, compressed=True)
+    write_arrays(path, arrays, compressed=True)
 
 
 def read_heatmaps(path: Path, categories: Collection[int] = (1,)) -> Heatmaps:
@@ -78,7 +78,7 @@ def read_heatmaps(path: Path, categories: Collection[int] = (1,)) -> Heatmaps:
     Raises:
         InputError: missing, not an NPZ, its arrays do not fit, or labels are missing among several categories.
     """
-    arrays = _read(path, ("heatmaps", "boxes_xyxy_px"))
+    arrays = read_arrays(path, ("heatmaps", "boxes_xyxy_px"))
     heatmaps, boxes = arrays["heatmaps"], arrays["boxes_xyxy_px"]
     if heatmaps.ndim != 3 or boxes.shape != (len(heatmaps), 4):
         raise InputError.of(path, f"heatmaps {heatmaps.shape} and boxes {boxes.shape}, expected (D, Y, X) and (D, 4)")
@@ -105,13 +105,19 @@ def read_heatmaps(path: Path, categories: Collection[int] = (1,)) -> Heatmaps:
     )
 
 
-def _write(path: Path, arrays: dict[str, Any], *, compressed: bool) -> None:
+def write_arrays(path: Path, arrays: dict[str, Any], *, compressed: bool) -> None:
+    """Write named arrays, for a file inside a staged folder."""
     stream = io.BytesIO()
     (np.savez_compressed if compressed else np.savez)(stream, **arrays)
     atomic.write_bytes(path, stream.getvalue(), durable=False)
 
 
-def _read(path: Path, required: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+def read_arrays(path: Path, required: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    """Read every array of an NPZ; ``required`` ones must be in it.
+
+    Raises:
+        InputError: missing, not an NPZ, one that holds objects, or without a required array.
+    """
     try:
         with open(path, "rb") as stream:
             if not zipfile.is_zipfile(stream):

@@ -174,6 +174,43 @@ def ap_over_iou(path_stem: Path, ious: FloatArray, ap: FloatArray, ar: FloatArra
     canvas.save_pair(path_stem, paint, height_in=3.6)
 
 
+def reliability(
+    path_stem: Path,
+    score: Sequence[float | None],
+    share: Sequence[float | None],
+    count: Sequence[int],
+    *,
+    ece: float,
+) -> None:
+    """Write the share of true detections over the score, and below it how many detections have which score.
+
+    Args:
+        path_stem: where ``.png`` and ``.svg`` go.
+        score, share: mean score and share of true detections per bin, in 0..1; None where the bin is empty.
+        count: detections per bin; the bins part 0..1 equally.
+        ece: expected calibration error, for the title.
+    """
+    filled = [(a, b) for a, b in zip(score, share, strict=True) if a is not None and b is not None]
+    width = 1 / max(len(count), 1)
+
+    def paint(sheet: Figure) -> None:
+        upper, lower = sheet.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        upper.plot([0, 1], [0, 1], color=canvas.QUIET, linewidth=1, linestyle=(0, (4, 3)), label="score = share")
+        upper.plot(*zip(*filled, strict=True), color=canvas.SERIES[0], marker="o", label="detections")
+        upper.set_ylim(0, 1.02)
+        upper.set_ylabel("share that is true")
+        upper.set_title(f"Reliability, ECE {ece:.3f}")
+        upper.legend(loc="upper left")
+        places = [(number + 0.5) * width for number in range(len(count))]
+        lower.bar(places, list(count), width=0.92 * width, color=canvas.SERIES[0])
+        lower.set_xlim(0, 1)
+        lower.set_xlabel("score")
+        lower.set_ylabel("number")
+        lower.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
+
+    canvas.save_pair(path_stem, paint, height_in=4.4)
+
+
 def _unit_axes(plot: Axes, x_name: str, y_name: str) -> None:
     plot.set_xlim(0, 1.0)
     plot.set_ylim(0, 1.02)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lungct import registry
-from lungct.report import case_pictures, cases, figure, table
+from lungct.report import case_pictures, cases, evaluation_tables, figure, table
 from lungct.report.case_pictures import Gallery
 from lungct.report.cases import Case
 from lungct.report.folders import Outputs
@@ -127,9 +127,9 @@ def detection_section(outputs: Outputs) -> Section | None:
         "precision_recall": f"Precision over recall; AP at IoU .5 is {ap50}.",
         "froc": f"{per}; mean {table.number(curve.get('mean'))}.",
         "ap_over_iou": "Average precision and recall over the IoU that a hit must reach; the numbers are in the table.",
+        "reliability": "Share of true detections over the score, and how many detections have which score.",
     }
-    tables = [table.ap_table(found), table.froc_table(found), table.counts_table(found)]
-    return Section([one for one in tables if one is not None], _kept(outputs.places.evaluation, names))
+    return Section(evaluation_tables.tables_of(found), _kept(outputs.places.evaluation, names))
 
 
 def game_section(outputs: Outputs) -> Section | None:

@@ -15,7 +15,6 @@ from lungct.io.coco import CocoTruth
 from lungct.types import FloatArray
 
 NONE = "–"
-_COUNTS = {"tp": "boxes found", "fp": "false positives", "fn": "boxes missed"}
 _DIGEST = re.compile(r"[0-9a-f]{32,}")
 
 
@@ -84,43 +83,6 @@ def card_table(card: Mapping[str, Any]) -> Table:
     return Table("The model", ("property", "value"), rows, words=True)
 
 
-def ap_table(evaluation: Mapping[str, Any]) -> Table:
-    """AP and AR per IoU threshold, with their intervals."""
-    columns = ("IoU", "AP", "95 % interval", "AR", "95 % interval")
-    ap, ar, ci95 = (evaluation.get(key) or {} for key in ("ap", "ar", "ci95"))
-    rows = []
-    for iou in ap:
-        cells = [number(ap[iou]), interval(ci95.get(f"ap@{iou}")), number(ar.get(iou)), interval(ci95.get(f"ar@{iou}"))]
-        rows.append([f"mean of {iou.replace(':', ' to ')}" if ":" in iou else iou, *cells])
-    return _without_empty(Table("Average precision and recall", columns, rows))
-
-
-def froc_table(evaluation: Mapping[str, Any]) -> Table | None:
-    """Sensitivity at the FROC's operating points."""
-    found = evaluation.get("froc") or {}
-    at = found.get("at") or {}
-    if not at:
-        return None
-    names = [{"0.125": "1/8", "0.25": "1/4", "0.5": "1/2"}.get(rate, f"{float(rate):g}") for rate in at]
-    columns = (f"false positives per {found.get('unit', 'slice')}", *names, "mean")
-    return Table(
-        "FROC", columns, [["sensitivity", *(number(value) for value in at.values()), number(found.get("mean"))]]
-    )
-
-
-def counts_table(evaluation: Mapping[str, Any]) -> Table | None:
-    """Hits, false alarms and misses at the operating point."""
-    counts = dict(evaluation.get("counts") or {})
-    if not counts:
-        return None
-    score = plain(counts.pop("score", None))
-    rows = [
-        [_COUNTS.get(key, key.replace("_", " ")), number(value) if isinstance(value, float) else plain(value)]
-        for key, value in counts.items()
-    ]
-    return Table("Counts" if score == NONE else f"Counts at score {score}", ("what", "value"), rows)
-
-
 def game_tables(game: Mapping[str, Any]) -> list[Table]:
     """A table per rule of the segmentation game, methods first and controls after them."""
     columns = (
@@ -144,11 +106,11 @@ def game_tables(game: Mapping[str, Any]) -> list[Table]:
         )
         summary = registry.RULES[rule].summary if rule in registry.RULES else ""
         caption = f"{rule}: {summary}" if summary else rule
-        tables.append(_without_empty(Table(caption, columns, [_game_row(row) for row in of_rule])))
+        tables.append(without_empty(Table(caption, columns, [_game_row(row) for row in of_rule])))
     return tables
 
 
-def _without_empty(one: Table) -> Table:
+def without_empty(one: Table) -> Table:
     """The table without the columns in which no row has anything."""
     kept = [place for place in range(len(one.columns)) if any(row[place] != NONE for row in one.rows)]
     rows = [[row[place] for place in kept] for row in one.rows]

@@ -9,8 +9,9 @@ import pytest
 
 from lungct.evaluation.bootstrap import Draws, ap_draws, draw_patients, froc_draws, interval
 from lungct.evaluation.coco_ap import COCO_IOUS, score_matches
-from lungct.evaluation.froc import find, froc
-from lungct.evaluation.match import Pairs, greedy_match, pair_up
+from lungct.evaluation.froc import find, tally
+from lungct.evaluation.match import greedy_match
+from lungct.evaluation.pairs import Pairs, pair_up
 from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth
 from lungct.types import Detections
 
@@ -58,14 +59,15 @@ def test_a_draw_equals_evaluating_the_drawn_patients(patients: int) -> None:
     truth, detections = random_split(patients, 3, seed=3)
     pairs = pair_up(truth, detections)
     draws = draw_patients(patients_of(truth), 12, seed=1)
-    ap = ap_draws(pairs, greedy_match(pairs, COCO_IOUS), draws)
-    curves = froc_draws(pairs, find(pairs), draws)
+    ap, ar = ap_draws(pairs, greedy_match(pairs, COCO_IOUS), draws)
+    curves = froc_draws(tally(pairs, find(pairs)), draws)
     names = sorted(set(patients_of(truth)))
     for row, weight in enumerate(draws.weight.tolist()):
         drawn = repeated(truth, detections, dict(zip(names, weight, strict=True)))
         outright = score_matches(drawn, greedy_match(drawn, COCO_IOUS), COCO_IOUS)
         assert ap[row] == pytest.approx(list(outright.ap.values()), abs=1e-12)
-        assert curves[row] == pytest.approx(list(froc(drawn, find(drawn)).at.values()), abs=1e-12)
+        assert ar[row] == pytest.approx(list(outright.ar.values()), abs=1e-12)
+        assert curves[row] == pytest.approx(list(tally(drawn, find(drawn)).curve.at.values()), abs=1e-12)
 
 
 def test_every_patient_once_is_the_point_itself() -> None:
@@ -75,15 +77,17 @@ def test_every_patient_once_is_the_point_itself() -> None:
     once = draw_patients(patients_of(truth), 1, seed=0)
     once = Draws(np.ones_like(once.weight), once.patient_of_image)
     point = score_matches(pairs, matches, COCO_IOUS)
-    assert ap_draws(pairs, matches, once)[0] == pytest.approx(list(point.ap.values()), abs=1e-12)
-    assert froc_draws(pairs, finds, once)[0] == pytest.approx(list(froc(pairs, finds).at.values()), abs=1e-12)
+    assert ap_draws(pairs, matches, once)[0][0] == pytest.approx(list(point.ap.values()), abs=1e-12)
+    assert froc_draws(tally(pairs, finds), once)[0] == pytest.approx(
+        list(tally(pairs, finds).curve.at.values()), abs=1e-12
+    )
 
 
 def width_and_bounds(patients: int, slices: int, *, alike: bool = False) -> tuple[float, tuple[float, float], float]:
     truth, detections = random_split(patients, slices, seed=11, alike=alike)
     pairs = pair_up(truth, detections)
     matches = greedy_match(pairs, (0.5,))
-    low, high = interval(ap_draws(pairs, matches, draw_patients(patients_of(truth), 1000, seed=2))[:, 0])
+    low, high = interval(ap_draws(pairs, matches, draw_patients(patients_of(truth), 1000, seed=2))[0][:, 0])
     return high - low, (low, high), score_matches(pairs, matches, (0.5,)).ap[0.5]
 
 

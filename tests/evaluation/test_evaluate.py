@@ -12,8 +12,9 @@ import pytest
 from lungct.cli import evaluate as verb
 from lungct.errors import InputError, OutputExists
 
-FILES = {"metrics.json", "metrics.csv", "manifest.ndjson"} | {
-    f"{name}.{kind}" for name in ("precision_recall", "froc", "ap_over_iou") for kind in ("png", "svg")
+FIGURES = ("precision_recall", "froc", "ap_over_iou", "reliability")
+FILES = {"metrics.json", "metrics.csv", "tables.md", "tables.tex", "draws.npz", "manifest.ndjson"} | {
+    f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")
 }
 
 
@@ -42,13 +43,15 @@ def test_folder(pair: tuple[Path, Path], tmp_path: Path) -> None:
     assert result.output == tmp_path / "out"
     assert {one.name for one in (tmp_path / "out").iterdir()} == FILES
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
-    assert metrics["schema"] == "lungct.metrics/1"
+    assert metrics["schema"] == "lungct.metrics/2"
     assert [metrics[key] for key in ("images", "patients", "nodules", "boxes", "detections")] == [3, 3, 2, 2, 3]
     assert set(metrics["ap"]) == set(metrics["ar"]) == {"0.1", "0.5", "0.75", "0.5:0.95", "0.05:0.95"}
     assert [float(key) for key in metrics["ap_by_iou"]] == pytest.approx([k / 20 for k in range(1, 20)])
     assert metrics["ap"]["0.5"] == pytest.approx(51 / 101)
     assert metrics["ar"]["0.5:0.95"] == 0.5
-    assert set(metrics["ci95"]) == {"ap@0.5", "ap@0.5:0.95", "froc_mean"}
+    aps = {f"{kind}@{iou}" for kind in ("ap", "ar") for iou in metrics["ap"]}
+    rates = {f"sensitivity@{rate}fp" for rate in metrics["froc"]["at"]}
+    assert set(metrics["ci95"]) == aps | rates | {"froc_mean", "sensitivity", "precision", "f1", "ece"}
     assert metrics["froc"]["at"]["8"] == 0.5
     assert len(metrics["pr50"]["recall"]) == len(metrics["pr50"]["precision"]) == 101
     counts = {name: metrics["counts"][name] for name in ("tp", "fp", "fn", "duplicates")}

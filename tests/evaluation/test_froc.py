@@ -1,15 +1,12 @@
-"""FROC against hand-computed curves and against the published run of a LUNA16 system."""
+"""FROC against hand-computed curves."""
 
 from __future__ import annotations
-
-import csv
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lungct.evaluation.froc import corners, counts_at, curve_of, find, froc
-from lungct.evaluation.match import pair_up
+from lungct.evaluation.froc import corners, counts_at, curve_of, find, tally
+from lungct.evaluation.pairs import pair_up
 from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth
 from lungct.types import Detections
 
@@ -41,7 +38,7 @@ def test_hand_computed_curve() -> None:
     ]
     pairs = pair_up(truth, detections)
     finds = find(pairs)
-    curve = froc(pairs, finds)
+    curve = tally(pairs, finds).curve
     assert curve.fp_per_image.tolist() == [0, 0, 0.25, 0.5, 0.5, 0.75]
     assert curve.sensitivity.tolist() == [0, 0.5, 0.5, 0.5, 1, 1]
     assert curve.score.tolist() == [0.9, 0.9, 0.8, 0.7, 0.6, 0.5]
@@ -76,25 +73,15 @@ def test_equal_scores_are_one_point() -> None:
     assert curve.at[0.5] == 0.25
 
 
+def test_score_of_a_rate() -> None:
+    """2 images; false at .9, .6 and twice at .4: one per image is reached with .6, two with .4."""
+    curve = curve_of(np.array([0.5]), np.array([0.9, 0.6, 0.4, 0.4]), truths=1, images=2)
+    assert [curve.score_at[rate] for rate in (0.5, 1, 2)] == [0.9, 0.5, 0.4]
+    assert 0.9 < curve.score_at[0.25] < 0.9 + 1e-9
+
+
 def test_nothing_found() -> None:
     pairs = pair_up(split(2, {0: [NODULE]}), [])
-    curve = froc(pairs, find(pairs))
+    curve = tally(pairs, find(pairs)).curve
     assert curve.mean == 0
     assert corners(curve).sensitivity.tolist() == [0]
-
-
-@pytest.mark.real
-def test_published_luna16_run(real_data: Path) -> None:
-    folder = real_data / "luna16_froc_yolov4"
-    with open(folder / "froc_gt_prob_vectors_YOLOv4_80_all.csv") as stream:
-        rows = np.array([[float(cell) for cell in row] for row in csv.reader(stream)])
-    is_nodule, probability = rows[:, 0] == 1, rows[:, 1]
-    found = probability[is_nodule & (probability >= 0)]
-    curve = curve_of(found, probability[~is_nodule], truths=1186, images=888)
-    assert len(found) == 1116
-    assert curve.mean == pytest.approx(0.863767, abs=2e-6)
-    published = np.loadtxt(folder / "froc_YOLOv4_80_all.txt", delimiter=",")  # false positives, sensitivity, threshold
-    published = published[(published[:, 2] <= 1) & (published[:, 2] >= 0)]
-    place = len(curve.score) - np.searchsorted(curve.score[:0:-1], published[:, 2] - 1e-12) - 1
-    assert curve.fp_per_image[place] == pytest.approx(published[:, 0], abs=1e-8)
-    assert curve.sensitivity[place] == pytest.approx(published[:, 1], abs=1e-8)
