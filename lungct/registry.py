@@ -13,6 +13,8 @@ HU_CLIP = (-1000, 500)
 SPLIT_FRACTIONS = (0.70, 0.18, 0.12)
 SPLITS = ("train", "val", "test")
 NEGATIVE_DISTANCE_MM = 10.0
+NOISE_PERCENTILE = 98.0
+"""Of the Laplacian variance: images above are among the noisiest; as published, 2 % of the slices."""
 HU_WINDOWS: Mapping[str, tuple[int, int]] = {
     "thesis": (-1000, 500),
     "lung": (-1350, 150),
@@ -58,6 +60,9 @@ SELECTIONS: Mapping[str, Entry] = {
     "statistical": Entry("slices with mass >= mean - k sd of the nodule's profile", "lungct.ct.select"),
     "sliding-window": Entry("the w consecutive slices of largest total mass", "lungct.ct.select"),
 }
+
+FOUND = ("report", "resolve")
+"""What an audit does with duplicates and noise: tell them, or also list what to leave out."""
 
 DETECTORS: Mapping[str, Entry] = {
     "faster-rcnn": Entry("two stages, RoI head on proposals", "lungct.models.faster_rcnn", "Ren 2015; torchvision"),

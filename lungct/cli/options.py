@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from lungct.errors import UsageError
+
 EXECUTION = "Running"
 OUTPUT = "Output"
 LONGEST_PATH = 4096
@@ -85,6 +87,18 @@ def spacing_of(text: str, flag: str) -> tuple[float, float, float] | None:
     if not all(0.05 <= one <= 50 for one in (x, y, z)):
         raise typer.BadParameter(f"{text!r} is not a voxel spacing (0.05 to 50 mm)", param_hint=flag)
     return x, y, z
+
+
+def refuse_output_over_input(paths: list[Path | None]) -> None:
+    """Of a command's path arguments the last is its output; replacing it must not take an input with it.
+
+    Raises:
+        UsageError: the output is an input or holds one.
+    """
+    known = [path.resolve() for path in paths if path is not None]
+    for one in known[:-1]:
+        if known[-1] == one or known[-1] in one.parents:
+            raise UsageError(f"the output {known[-1]} holds the input {one}", "name another output")
 
 
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.", rich_help_panel=EXECUTION)]
