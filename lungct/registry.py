@@ -16,6 +16,8 @@ NEGATIVE_DISTANCE_MM = 10.0
 SIZE_EDGES_MM = (4.0, 6.0, 8.0, 15.0, 30.0)
 """Where the classes of diameter begin that results are broken down by; the edges of Fleischner and Lung-RADS."""
 THICKNESS_EDGES_MM = (1.0, 1.5, 2.5, 5.0)
+NOISE_PERCENTILE = 98.0
+"""Of the Laplacian variance: images above are among the noisiest; as published, 2 % of the slices."""
 HU_WINDOWS: Mapping[str, tuple[int, int]] = {
     "thesis": (-1000, 500),
     "lung": (-1350, 150),
@@ -101,6 +103,9 @@ SELECTIONS: Mapping[str, Entry] = {
     "statistical": Entry("slices with mass >= mean - k sd of the nodule's profile", "lungct.ct.select"),
     "sliding-window": Entry("the w consecutive slices of largest total mass", "lungct.ct.select"),
 }
+
+FOUND = ("report", "resolve")
+"""What an audit does with duplicates and noise: tell them, or also list what to leave out."""
 
 DETECTORS: Mapping[str, Entry] = {
     "faster-rcnn": Entry("two stages, RoI head on proposals", "lungct.models.faster_rcnn", "Ren 2015; torchvision"),

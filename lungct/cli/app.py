@@ -16,6 +16,7 @@ VERBS = (
     "demo",
     "phantom",
     "preprocess",
+    "audit",
     "select-slices",
     "merge",
     "train",

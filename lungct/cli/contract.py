@@ -18,9 +18,9 @@ import typer
 
 from lungct.cli import streams
 from lungct.cli.config import options_from_toml
-from lungct.cli.options import EXECUTION, OUTPUT
+from lungct.cli.options import EXECUTION, OUTPUT, refuse_output_over_input
 from lungct.cli.result import Result, envelope, failure_envelope
-from lungct.errors import EnvironmentError_, InputError, LungctError, UsageError
+from lungct.errors import EnvironmentError_, InputError, LungctError
 
 BUG = 1
 USAGE = 2
@@ -83,7 +83,7 @@ def subcommand(name: str, run: Callable[..., Result]) -> Callable[..., None]:
     def wrapped(*, json: bool, quiet: bool, verbose: int, debug: bool, config: Path | None, **options: Any) -> None:
         streams.configure(quiet=quiet, verbose=verbose)
         try:
-            _refuse_output_over_input([one for key in paths for one in _listed(options[key])])
+            refuse_output_over_input([one for key in paths for one in _listed(options[key])])
             result = run(**options)
         except Exception as problem:
             raise typer.Exit(report_failure(name, problem, as_json=json, debug=debug)) from None
@@ -113,23 +113,13 @@ def _listed(path: Path | list[Path] | None) -> list[Path | None]:
     return list(path) if isinstance(path, list) else [path]
 
 
-def _refuse_output_over_input(paths: list[Path | None]) -> None:
-    """Of a command's path arguments the last is its output; replacing it must not take an input with it.
-
-    Raises:
-        UsageError: the output is an input or holds one.
-    """
-    known = [Path(os.path.realpath(path)) for path in paths if path is not None]
-    for one in known[:-1]:
-        if known[-1] == one or known[-1] in one.parents:
-            raise UsageError(f"the output {known[-1]} holds the input {one}", "name another output")
-
-
 def _emit(name: str, result: Result, *, as_json: bool) -> None:
     for table in result.tables:
         streams.show_table(table)
     for line in result.failed:
         streams.logger.error("left out: %s", line)
+    if result.refused:
+        streams.logger.error("%s", result.refused)
     if as_json:
         print(envelope(name, result), flush=True)  # noqa: T201
     elif result.text:

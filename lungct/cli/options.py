@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lungct.errors import UsageError
 from lungct.registry import HU_WINDOWS
 
 EXECUTION = "Running"
@@ -113,6 +115,18 @@ def shard_of(text: str) -> tuple[int, int]:
     if not all(one.isascii() and one.isdigit() for one in (index, count)) or not int(index) < int(count):
         raise typer.BadParameter(f"{text!r} is not I/N with 0 <= I < N", param_hint="--shard")
     return int(index), int(count)
+
+
+def refuse_output_over_input(paths: list[Path | None]) -> None:
+    """Of a command's path arguments the last is its output; replacing it must not take an input with it.
+
+    Raises:
+        UsageError: the output is an input or holds one.
+    """
+    known = [Path(os.path.realpath(path)) for path in paths if path is not None]
+    for one in known[:-1]:
+        if known[-1] == one or known[-1] in one.parents:
+            raise UsageError(f"the output {known[-1]} holds the input {one}", "name another output")
 
 
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.", rich_help_panel=EXECUTION)]

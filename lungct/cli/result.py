@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lungct.errors import LungctError
+from lungct.errors import InputError, LungctError, SomeCasesFailed
 
 SCHEMA = "lungct.result/1"
 
@@ -32,6 +32,7 @@ class Result:
         tables: shown on stderr.
         text: for commands whose product is text (``info``): goes to stdout in place of a path.
         failed: cases left out under --keep-going, as ``case: reason``; makes the exit code 5.
+        refused: why the input is not good enough for what was asked of it; makes the exit code 3, the output stays.
     """
 
     output: Path | None = None
@@ -39,11 +40,17 @@ class Result:
     tables: Sequence[Table] = ()
     text: str = ""
     failed: Sequence[str] = ()
+    refused: str = ""
 
     @property
     def exit_code(self) -> int:
-        """0, or 5 when cases were left out."""
-        return 5 if self.failed else 0
+        """0, or 3 when the input was found wanting, or 5 when cases were left out."""
+        return InputError.exit_code if self.refused else SomeCasesFailed.exit_code if self.failed else 0
+
+    @property
+    def status(self) -> str:
+        """One word for the envelope."""
+        return "refused" if self.refused else "partial" if self.failed else "ok"
 
 
 def envelope(command: str, result: Result) -> str:
@@ -52,7 +59,7 @@ def envelope(command: str, result: Result) -> str:
         {
             "schema": SCHEMA,
             "command": command,
-            "status": "partial" if result.failed else "ok",
+            "status": result.status,
             "exit_code": result.exit_code,
             "output": None if result.output is None else str(result.output),
             "data": result.data,

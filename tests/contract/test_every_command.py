@@ -73,6 +73,7 @@ def test_unknown_option_is_usage_error_with_envelope(verb: str) -> None:
     ("verb", "arguments"),
     [
         ("preprocess", ["nowhere"]),
+        ("audit", ["nowhere"]),
         ("select-slices", ["nowhere"]),
         ("merge", ["nowhere", "out"]),
         ("train", ["nowhere"]),
