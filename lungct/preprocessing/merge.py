@@ -7,9 +7,10 @@ there can be no hard link.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from lungct.io.manifest import files_of, write_manifest
 from lungct.preprocessing.merge_tables import joined_coco, joined_csv, joined_results
 from lungct.preprocessing.shard_folder import ShardFolder, shards_in_order
 from lungct.preprocessing.split import refuse_duplicates
+from lungct.sources.excluded import EXCLUDED
 from lungct.types import Progress, no_progress
 
 RESULTS = "detections.json"
@@ -111,14 +113,36 @@ def _write_tables(staging: Path, shards: Sequence[ShardFolder]) -> None:
     place_of_case = {record["case_id"]: place for place, record in placed}
     place_of_file = {name: place for place, record in placed for name in files_of(record)}
     tables = [shard.tables() for shard in shards]
+    _check_tables(shards, tables)
     for name in sorted({name for mine in tables for name in mine if name.endswith(".csv")}):
         paths = [mine[name] for mine in tables if name in mine]
-        write_bytes(staging / name, joined_csv(paths, place_of_case))
+        with _fitting(name):
+            write_bytes(staging / name, joined_csv(paths, place_of_case))
     if RESULTS in tables[0]:
-        write_json(staging / RESULTS, joined_results([mine.pop(RESULTS) for mine in tables], place_of_case))
+        with _fitting(RESULTS):
+            write_json(staging / RESULTS, joined_results([mine.pop(RESULTS) for mine in tables], place_of_case))
     truths = [{name: path for name, path in mine.items() if name.endswith(".json")} for mine in tables]
-    for name, document in joined_coco(truths, place_of_file).items():
-        write_json(staging / name, document)
+    with _fitting(", ".join(truths[0])):
+        for name, document in joined_coco(truths, place_of_file).items():
+            write_json(staging / name, document)
+
+
+def _check_tables(shards: Sequence[ShardFolder], tables: Sequence[Mapping[str, Path]]) -> None:
+    """Every shard has the same ones, but for those that are there where there is something to write."""
+    wanted = {name for mine in tables for name in mine} - {EXCLUDED}
+    for shard, mine in zip(shards, tables, strict=True):
+        if wanted - mine.keys():
+            raise InputError.of(shard.folder, f"{', '.join(sorted(wanted - mine.keys()))} is missing")
+
+
+@contextlib.contextmanager
+def _fitting(name: str) -> Iterator[None]:
+    """Tables that somebody has changed, or that a copy has cut short, are no fault of the program's."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError) as problem:
+        found = f"{type(problem).__name__}: {' '.join(str(problem).split())[:100]}"
+        raise InputError(f"{name} of a shard is broken, or does not fit its manifest ({found})") from None
 
 
 def _link(path: Path, new: Path) -> None:

@@ -237,6 +237,26 @@ def test_broken_shards_are_refused(shards: list[Path], tmp_path: Path) -> None:
     refused(shards, "no manifest.ndjson")
 
 
+@pytest.mark.parametrize("text", ["", "patient-id\n", "patient-id,ct_nifti_file\nx,CASE_99.nii.gz\n", "\x00\n"])
+def test_changed_tables_are_refused(shards: list[Path], text: str) -> None:
+    (shards[1] / "nodules.csv").write_text(text)
+    refused(shards, r"nodules\.csv")
+
+
+def test_lost_and_changed_coco_files_are_refused(flat: Path, tmp_path: Path) -> None:
+    preprocess(flat, tmp_path / "out")
+    folders = shards_of(stage_select_flat, tmp_path / "out", tmp_path)
+    path = folders[1] / "train.json"
+    whole = path.read_text()
+    for text in (whole[:-20], "[]", whole.replace('"images/', '"elsewhere/'), whole.replace('"image_id"', '"image"')):
+        path.write_text(text)
+        refused(folders, "train.json, val.json of a shard is broken")
+    path.write_text(whole.replace('"solid"', '"round"'))
+    refused(folders, "shard-1: its COCO files have other categories")
+    path.unlink()
+    refused(folders, "shard-1: train.json is missing")
+
+
 def test_a_whole_run_is_its_own_only_shard(many: Path, tmp_path: Path) -> None:
     stage_preprocess(many, tmp_path / "whole", Running())
     merge([tmp_path / "whole"], tmp_path / "merged")
