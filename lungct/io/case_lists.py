@@ -19,14 +19,11 @@ def read_names(path: Path) -> dict[str, int]:
     """Each name of a text file and the line it stands in; empty lines and what follows a ``#`` are no names.
 
     Raises:
-        InputError: missing, not text, or no name in it.
+        InputError: missing, or not text.
     """
     lines = _text(path).splitlines()
     bare = ((line.partition("#")[0].strip(), number) for number, line in enumerate(lines, 1))
-    names = {name: number for name, number in bare if name}
-    if not names:
-        raise InputError.of(path, "no name in it", "expected one case or image id a line")
-    return names
+    return {name: number for name, number in bare if name}
 
 
 def read_case_slices(path: Path) -> dict[str, set[int]]:
@@ -46,8 +43,6 @@ def read_case_slices(path: Path) -> dict[str, set[int]]:
         except ValueError as problem:
             raise InputError.of(path, f"{where}: {problem}") from None
         found[case].add(z)
-    if not found:
-        raise InputError.of(path, "no slice in it")
     return dict(found)
 
 

@@ -49,7 +49,7 @@ class Exclusion:
         Raises:
             InputError: none of the names is known.
         """
-        if self.path is None:
+        if self.path is None or not self.names:
             return
         strange = [line for name, line in self.names.items() if not known & self._possible(name)]
         if len(strange) == len(self.names):

@@ -108,7 +108,7 @@ def _hard_negatives(path: Path | None, known: set[str], out: Path) -> dict[str, 
         return {}
     found = read_case_slices(path)
     strange = found.keys() - known
-    if len(strange) == len(found):
+    if found and len(strange) == len(found):
         raise InputError.of(path, f"none of its slices is of a case of {out}")
     if strange:
         logger.warning("%s: %d of its %d cases are not in %s", path, len(strange), len(found), out)

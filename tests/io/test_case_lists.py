@@ -40,7 +40,6 @@ def test_slices_of_a_csv_or_of_results(tmp_path: Path, text: str) -> None:
     [
         ("", "no columns"),
         ("case_id;z_index\na;3\n", "no columns"),
-        ("case_id,z_index\n", "no slice in it"),
         ("case_id,z_index\na,3\na\n", "line 3: expected a case_id and a z_index"),
         ("case_id,z_index\na,-1\n", "line 2: expected"),
         ("case_id,z_index\n,1\n", "line 2: expected"),
@@ -48,7 +47,6 @@ def test_slices_of_a_csv_or_of_results(tmp_path: Path, text: str) -> None:
         ('[{"image": "a/0001"}]', "not a COCO results array"),
         ('{"images": []}', "not a COCO results array"),
         ("[", "not readable as JSON"),
-        ("[]", "no slice in it"),
     ],
 )
 def test_other_lists_are_refused_in_a_line(tmp_path: Path, text: str, words: str) -> None:
@@ -64,6 +62,15 @@ def test_missing_and_binary_files(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="not readable as text"):
         read_case_slices(tmp_path / "binary")
-    (tmp_path / "empty").write_text("# nothing\n")
-    with pytest.raises(InputError, match="no name in it"):
-        read_names(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("text", ["", "\n# nothing\n"])
+def test_a_list_may_name_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "empty").write_text(text)
+    assert read_names(tmp_path / "empty") == {}
+
+
+@pytest.mark.parametrize("text", ["[]", "image_id,score\n", "case_id,z_index\n"])
+def test_a_list_may_hold_no_slice(tmp_path: Path, text: str) -> None:
+    (tmp_path / "empty").write_text(text)
+    assert read_case_slices(tmp_path / "empty") == {}

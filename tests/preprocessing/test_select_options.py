@@ -149,6 +149,16 @@ def test_exclude_of_nothing_that_is_there(dlcs: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "a").exists()
 
 
+def test_lists_that_name_nothing_change_nothing(dlcs: Path, tmp_path: Path) -> None:
+    (tmp_path / "exclude.txt").write_text("")
+    (tmp_path / "detections.json").write_text("[]")
+    options = SelectOptions(hard_negatives=tmp_path / "detections.json", exclude=tmp_path / "exclude.txt")
+    select_slices(dlcs, tmp_path / "a", options)
+    select_slices(dlcs, tmp_path / "b")
+    for split in SPLITS:
+        assert (tmp_path / "a" / f"{split}.json").read_bytes() == (tmp_path / "b" / f"{split}.json").read_bytes()
+
+
 def test_manifest_tells_lists_apart_and_not_where_they_lie(dlcs: Path, tmp_path: Path) -> None:
     for name, z in (("one", 0), ("two", 1)):
         hard = listed(tmp_path / f"{name}.csv", ("CASE_1", z))
