@@ -20,6 +20,7 @@ VERBS = (
     "train",
     "predict",
     "evaluate",
+    "compare",
     "explain",
     "segmentation-game",
     "report",
