@@ -22,6 +22,7 @@ VERBS = (
     "train",
     "predict",
     "evaluate",
+    "compare",
     "explain",
     "segmentation-game",
     "report",

@@ -105,8 +105,9 @@ def subcommand(name: str, run: Callable[..., Result]) -> Callable[..., None]:
 
 
 def _is_path_argument(hint: Any) -> bool:
+    """Whether a parameter is one path without a flag; where it is a list of them, the output has a flag."""
     kinds = {type(one).__name__ for one in getattr(hint, "__metadata__", ())}
-    return "ArgumentInfo" in kinds and Path in (hint.__origin__, *typing.get_args(hint.__origin__))
+    return "ArgumentInfo" in kinds and hint.__origin__ in (Path, Path | None)
 
 
 def _listed(path: Path | list[Path] | None) -> list[Path | None]:

@@ -26,7 +26,7 @@ def _place(flag: str, help: str) -> Any:  # noqa: A002 - the name of typer's own
 
 def run(
     folder: Annotated[
-        Path, options.input_path("Folder with slices/ run/ detections.json evaluation/ heatmaps/ game/.")
+        Path, options.input_path("Folder with slices/ run/ detections.json evaluation/ heatmaps/ game/ comparison/.")
     ] = Path(),
     out: Annotated[Path, typer.Argument(help="HTML file to write.")] = Path("report.html"),
     slices: Annotated[Path | None, _place("--slices", "Folder of slices.")] = None,
@@ -35,6 +35,7 @@ def run(
     evaluation: Annotated[Path | None, _place("--evaluation", "Folder of the evaluation.")] = None,
     heatmaps: Annotated[Path | None, _place("--heatmaps", "Folder with a folder of heatmaps per method.")] = None,
     game: Annotated[Path | None, _place("--game", "Folder of the segmentation game.")] = None,
+    comparison: Annotated[Path | None, _place("--comparison", "Folder of lungct compare.")] = None,
     cases: Annotated[int, typer.Option("--cases", min=0, help="Hits, false alarms and misses shown, of each.")] = 3,
     title: Annotated[str, typer.Option("--title", help="Heading of the page.")] = "Lung nodule detection: run report",
     overwrite: options.Overwrite = False,
@@ -44,9 +45,8 @@ def run(
     from lungct.report.folders import Places
     from lungct.report.html import ReportOptions, write_report
 
-    places = Places.under(
-        folder, slices=slices, run=run, detections=detections, evaluation=evaluation, heatmaps=heatmaps, game=game
-    )
+    given = {"slices": slices, "run": run, "detections": detections, "evaluation": evaluation}
+    places = Places.under(folder, **given, heatmaps=heatmaps, game=game, comparison=comparison)
     if dry_run:
         parts = places.found()
         rows = [[name, "there" if there else "not run"] for name, there in parts.items()]

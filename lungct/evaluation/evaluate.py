@@ -51,9 +51,9 @@ def evaluate(
     if calibration is not None:
         pair = calibrated(pair, read_calibration(calibration))
     result = judge(pair, options)
-    given = {"truth": truth_path, "detections": detections_path, "excluded": excluded, "scans": scans}
-    given["calibration"] = calibration
-    inputs = {f"{name}_sha256": sha256_of(path) for name, path in given.items() if path is not None and path.is_file()}
+    inputs = digests(
+        truth=truth_path, detections=detections_path, excluded=excluded, scans=scans, calibration=calibration
+    )
     with atomic.staged_folder(out, command="evaluate", overwrite=overwrite) as folder:
         atomic.write_json(folder / "metrics.json", result.metrics, indent=1)
         atomic.write_bytes(folder / "metrics.csv", tidy_csv(result.metrics))
@@ -67,6 +67,11 @@ def evaluate(
             draw(folder / stem)
         write_manifest(folder, "evaluate", {**asdict(options), **inputs})
     return result
+
+
+def digests(**paths: Path | None) -> dict[str, str]:
+    """``<name>_sha256`` of every file that is given."""
+    return {f"{name}_sha256": sha256_of(path) for name, path in paths.items() if path is not None and path.is_file()}
 
 
 def read(

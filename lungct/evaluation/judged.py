@@ -99,9 +99,9 @@ def calibrated_part(
 
 def draw_reliability(path_stem: Path, part: Mapping[str, Any]) -> None:
     """Draw the ``calibration`` entry of a document."""
-    from lungct.report import figure
+    from lungct.report import evaluation_figures
 
-    figure.reliability(path_stem, part["score"], part["share"], part["count"], ece=part["ece"])
+    evaluation_figures.reliability(path_stem, part["score"], part["share"], part["count"], ece=part["ece"])
 
 
 def froc_part(tally: Tally, unit: str, draws: Draws | None) -> tuple[dict[str, Any], dict[str, FloatArray]]:
@@ -133,7 +133,7 @@ def froc_part(tally: Tally, unit: str, draws: Draws | None) -> tuple[dict[str, A
 
 def draw_froc(path_stem: Path, part: Mapping[str, Any]) -> None:
     """Draw the ``froc`` entry of a document."""
-    from lungct.report import figure
+    from lungct.report import evaluation_figures
 
     rates = np.asarray(part["fp_per_image"])
     band = part.get("band")
@@ -142,4 +142,4 @@ def draw_froc(path_stem: Path, part: Mapping[str, Any]) -> None:
         low, high = (np.interp(rates, band["fp_per_image"], band[name]) for name in ("low", "high"))
         edges = low, high
     at = {float(rate): value for rate, value in part["at"].items()}
-    figure.froc(path_stem, rates, np.asarray(part["sensitivity"]), at=at, band=edges, unit=part["unit"])
+    evaluation_figures.froc(path_stem, rates, np.asarray(part["sensitivity"]), at=at, band=edges, unit=part["unit"])

@@ -249,14 +249,14 @@ def _counts(pairs: Pairs, finds: froc.Finds, score: float) -> dict[str, float]:
 
 
 def _draw_precision_recall(path_stem: Path, ap: ApResult) -> None:
-    from lungct.report import figure
+    from lungct.report import evaluation_figures
 
     shown = {f"IoU {iou:g}, AP {ap.ap[iou]:.3f}": (coco_ap.RECALLS, ap.precision[iou]) for iou in SINGLE_IOUS}
-    figure.precision_recall(path_stem, shown)
+    evaluation_figures.precision_recall(path_stem, shown)
 
 
 def _draw_ap_over_iou(path_stem: Path, ap: ApResult) -> None:
-    from lungct.report import figure
+    from lungct.report import evaluation_figures
 
     values = (np.fromiter(part.values(), float) for part in (ap.ap, ap.ar))
-    figure.ap_over_iou(path_stem, np.fromiter(ap.ap, float), *values)
+    evaluation_figures.ap_over_iou(path_stem, np.fromiter(ap.ap, float), *values)

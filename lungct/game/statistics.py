@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import wilcoxon
 
+from lungct.evaluation.paired import holm
 from lungct.types import FloatArray
 
 FEWEST_PATIENTS = 6
@@ -108,15 +109,3 @@ def signed_rank_p(differences: FloatArray) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scipy warns of small samples and ties; the note says so in words
         return float(wilcoxon(left).pvalue)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Step-down corrected p values in the order given: p_(i) (m - i), i from 0, never below the one before.
-
-    Source: Holm 1979.
-    """
-    order = np.argsort(p_values, kind="stable")
-    raised = np.asarray(p_values, dtype=np.float64)[order] * np.arange(len(order), 0, -1)
-    corrected = np.empty(len(order))
-    corrected[order] = np.minimum(np.maximum.accumulate(raised), 1.0) if len(order) else raised
-    return [float(value) for value in corrected]

@@ -141,11 +141,11 @@ def other_ap_table(metrics: Mapping[str, Any]) -> Table | None:
     if not found:
         return None
     by_score = found.pop("score_thresholds")
-    ious = list(next(iter(found.values())))
-    rows = [[_OTHER_AP[name], *(number(values[iou]) for iou in ious), NONE] for name, values in found.items()]
-    at = f"11 score thresholds, IoU {by_score['iou']:g}: mAP, mean IoU"
-    rows.append([at, *[NONE] * (len(ious) - 1), number(by_score["map"]), number(by_score["mean_iou"])])
-    return Table("AP by other conventions", ("convention", *(f"IoU {iou}" for iou in ious), "mean IoU"), rows)
+    rows = [
+        [_OTHER_AP[name], iou, number(value), NONE] for name, by_iou in found.items() for iou, value in by_iou.items()
+    ]
+    rows.append(["11 score thresholds", f"{by_score['iou']:g}", number(by_score["map"]), number(by_score["mean_iou"])])
+    return Table("AP by other conventions", ("convention", "IoU", "AP", "mean IoU"), rows)
 
 
 def error_table(metrics: Mapping[str, Any]) -> Table | None:
@@ -212,20 +212,28 @@ def breakdown_table(metrics: Mapping[str, Any]) -> Table | None:
     return without_empty(Table("Sensitivity by what is known of the nodule", columns, rows)) if rows else None
 
 
-def comparison_table(tests: Sequence[Mapping[str, Any]], measure: str) -> Table:
-    """The paired tests of one measure between runs."""
-    columns = ("first", "second", "first's", "second's", "difference", "95 % interval", "p", "p (Holm)")
+def comparison_tables(comparison: Mapping[str, Any]) -> list[Table]:
+    """The values of every run, and the paired tests of each measure, from a ``comparison.json``."""
+    runs, tests = comparison.get("runs") or (), comparison.get("tests") or ()
+    tested = list(dict.fromkeys(str(one["measure"]) for one in tests))
     rows = [
-        [
-            one["a"],
-            one["b"],
-            number(one["value_a"]),
-            number(one["value_b"]),
-            number(one["difference"], signed=True),
-            interval(one["ci95"]),
-            probability(one["p"]),
-            probability(one["p_holm"]),
-        ]
-        for one in tests
+        [one["name"], *(f"{number(one['values'].get(name))} ({interval(one['ci95'].get(name))})" for name in tested)]
+        for one in runs
     ]
-    return Table(f"{measure}: first minus second", columns, rows)
+    columns = ("first", "second", "difference", "95 % interval", "p", "p (Holm)")
+    tables = [Table("The runs, with 95 % intervals", ("run", *tested), rows)]
+    for measure in tested:
+        lines = [
+            [
+                one["a"],
+                one["b"],
+                number(one["difference"], signed=True),
+                interval(one["ci95"]),
+                probability(one["p"]),
+                probability(one["p_holm"]),
+            ]
+            for one in tests
+            if one["measure"] == measure
+        ]
+        tables.append(Table(f"{measure}: first minus second, in the same draws of patients", columns, lines))
+    return tables

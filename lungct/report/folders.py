@@ -27,6 +27,7 @@ class Places:
     evaluation: Path
     heatmaps: Path
     game: Path
+    comparison: Path
 
     @classmethod
     def under(cls, folder: Path, **given: Path | None) -> Places:
@@ -62,6 +63,7 @@ class Outputs:
         evaluation: the evaluation's ``metrics.json``.
         methods: method -> folder of its heatmaps, controls last.
         game: the game's ``summary.json``.
+        comparison: the ``comparison.json`` of several runs.
         runs: run records of the manifests, in the order of the chain.
     """
 
@@ -74,6 +76,7 @@ class Outputs:
     evaluation: dict[str, Any] | None
     methods: Mapping[str, Path] | None
     game: dict[str, Any] | None
+    comparison: dict[str, Any] | None
     runs: list[dict[str, Any]]
 
 
@@ -88,7 +91,7 @@ def read_outputs(places: Places) -> Outputs:
     metrics = places.run / "metrics.ndjson"
     weights = places.run / "model.safetensors"
     methods = _methods(places.heatmaps)
-    sources = (places.slices, places.run, places.evaluation, *(methods or {}).values(), places.game)
+    sources = (places.slices, places.run, places.evaluation, places.comparison, *(methods or {}).values(), places.game)
     return Outputs(
         places=places,
         splits=splits,
@@ -99,6 +102,7 @@ def read_outputs(places: Places) -> Outputs:
         evaluation=_json_object(places.evaluation / "metrics.json"),
         methods=methods,
         game=_json_object(places.game / "summary.json"),
+        comparison=_json_object(places.comparison / "comparison.json"),
         runs=[manifest.read_manifest(one)[0] for one in sources if (one / MANIFEST).is_file()],
     )
 

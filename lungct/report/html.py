@@ -28,7 +28,7 @@ NOT_RUN: Mapping[str, tuple[str, str]] = {
     "heatmaps": ("Heatmaps", "lungct explain"),
     "game": ("Segmentation game", "lungct segmentation-game"),
 }
-"""Place -> what it is called, and the command that makes it."""
+"""Place -> what it is called, and the command that makes it; a comparison needs several runs and is never missing."""
 TILE_RULE = "adaptive"
 
 
@@ -77,11 +77,13 @@ def _context(outputs: Outputs, options: ReportOptions, progress: Progress) -> di
         "data": sections.data_section(outputs),
         "training": sections.training_section(outputs),
         "detection": sections.detection_section(outputs),
+        "comparison": sections.comparison_section(outputs),
         "game": sections.game_section(outputs),
     }
     groups: list[Group] | None = sections.case_groups(outputs, options.cases, progress)
     low, high = sections.window_of(outputs)
-    missing = {name: NOT_RUN[name] for name, there in outputs.places.found().items() if not there}
+    found = outputs.places.found()
+    missing = {name: named for name, named in NOT_RUN.items() if not found[name]}
     return {
         "title": options.title,
         "version": __version__,

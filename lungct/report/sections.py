@@ -132,6 +132,17 @@ def detection_section(outputs: Outputs) -> Section | None:
     return Section(evaluation_tables.tables_of(found), _kept(outputs.places.evaluation, names))
 
 
+def comparison_section(outputs: Outputs) -> Section | None:
+    """The paired tests between runs and the figures beside them."""
+    if (found := outputs.comparison) is None:
+        return None
+    names = ", ".join(str(one["name"]) for one in found.get("runs") or ())
+    alts = {"froc": f"FROC curves of {names}.", "precision_recall": f"Precision over recall of {names}."}
+    note = "Differences are taken in the same draws of patients; p is two-sided, Holm's corrected over pairs."
+    tables = evaluation_tables.comparison_tables(found)
+    return Section(tables, _kept(outputs.places.comparison, alts), [note])
+
+
 def game_section(outputs: Outputs) -> Section | None:
     """The game's note, figure and tables."""
     if (game := outputs.game) is None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lungct.cli import evaluate as verb
-from lungct.errors import InputError, OutputExists
+from lungct.errors import InputError, OutputExists, UsageError
 
 FIGURES = ("precision_recall", "froc", "ap_over_iou", "reliability")
 FILES = {"metrics.json", "metrics.csv", "tables.md", "tables.tex", "draws.npz", "manifest.ndjson"} | {
@@ -129,3 +129,23 @@ def test_ids_of_another_type(pair: tuple[Path, Path], tmp_path: Path) -> None:
     pair[1].write_text(json.dumps(rows))
     with pytest.raises(InputError, match=r"image '0'.*the truth's is 0, a number"):
         verb.run(*pair, tmp_path / "out")
+
+
+def test_recalibrate_on_one_split_and_apply_on_another(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    verb.run(*pair, tmp_path / "fit", bootstrap=0, recalibrate="temperature")
+    record = json.loads((tmp_path / "fit/calibration.json").read_text())
+    assert (record["schema"], record["method"]) == ("lungct.calibration/1", "temperature")
+    assert record["fitted_on"]["n"] == 3
+    assert record["temperature"] > 1, "one of three is true at scores of .8"
+    verb.run(*pair, tmp_path / "applied", bootstrap=0, calibration=tmp_path / "fit/calibration.json")
+    plain, applied = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("fit", "applied"))
+    assert applied["calibration"]["ece"] == pytest.approx(record["fitted_on"]["ece_after"])
+    assert applied["calibration"]["ece"] != pytest.approx(plain["calibration"]["ece"])
+    assert applied["ap"] == plain["ap"]
+    assert not (tmp_path / "applied/calibration.json").exists()
+
+
+def test_no_score_cannot_be_recalibrated(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    pair[1].write_text("[]")
+    with pytest.raises(UsageError, match="can be recalibrated only where"):
+        verb.run(*pair, tmp_path / "out", recalibrate="isotonic")

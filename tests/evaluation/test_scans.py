@@ -115,6 +115,18 @@ def test_patients_are_drawn_whole(files: dict[str, Path], tmp_path: Path) -> Non
     assert judged(files, tmp_path / "out")["patients"] == 3, "s1 and s2 are of one, s3 and s4 of themselves"
 
 
+def test_calibration_of_marks(files: dict[str, Path], tmp_path: Path) -> None:
+    metrics = judged(files, tmp_path / "out", recalibrate="isotonic")
+    assert metrics["calibration"]["n"] == 5, "the mark on the excluded finding says nothing"
+    assert sum(metrics["calibration"]["count"]) == 5
+    again = judged(files, tmp_path / "again", calibration=tmp_path / "out/calibration.json")
+    assert again["calibration"]["ece"] < metrics["calibration"]["ece"]
+    files["detections"].write_text(SUBMISSION.replace(".99", "12"))
+    assert judged(files, tmp_path / "logits")["calibration"] != {}, "the 12 is on the excluded finding"
+    files["detections"].write_text(SUBMISSION.replace(".7", "12"))
+    assert judged(files, tmp_path / "false")["calibration"] == {}
+
+
 def test_dry_run(files: dict[str, Path], tmp_path: Path) -> None:
     assert verb.run(**files, out=tmp_path / "out", dry_run=True).data == {"scans": 4, "nodules": 3, "marks": 6}
     assert not (tmp_path / "out").exists()

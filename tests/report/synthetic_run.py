@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lungct.io import coco, manifest, npz
 from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth
-from lungct.report import figure
+from lungct.report import evaluation_figures
 from lungct.types import Detections, Heatmaps
 
 SIDE = 120
@@ -114,7 +114,7 @@ def _write_model(folder: Path) -> None:
 def _write_evaluation(folder: Path) -> None:
     folder.mkdir()
     keys = ("0.1", "0.5", "0.75", "0.5:0.95", "0.05:0.95")
-    at = {str(rate): 0.4 + 0.05 * number for number, rate in enumerate(figure.FP_TICKS)}
+    at = {str(rate): 0.4 + 0.05 * number for number, rate in enumerate(evaluation_figures.FP_TICKS)}
     document = {
         "schema": "lungct.metrics/1",
         "images": 9,
@@ -127,10 +127,10 @@ def _write_evaluation(folder: Path) -> None:
     }
     (folder / "metrics.json").write_text(json.dumps(document))
     recall = np.linspace(0, 0.8, 20)
-    figure.precision_recall(folder / "precision_recall", {"IoU .5": (recall, 1 - recall**2)})
+    evaluation_figures.precision_recall(folder / "precision_recall", {"IoU .5": (recall, 1 - recall**2)})
     rates = {float(rate): value for rate, value in at.items()}
-    figure.froc(folder / "froc", np.array([0.2, 1.0]), np.array([0.4, 0.7]), at=rates)
-    figure.ap_over_iou(folder / "ap_over_iou", IOUS, 1 - IOUS**2, 1 - IOUS**3)
+    evaluation_figures.froc(folder / "froc", np.array([0.2, 1.0]), np.array([0.4, 0.7]), at=rates)
+    evaluation_figures.ap_over_iou(folder / "ap_over_iou", IOUS, 1 - IOUS**2, 1 - IOUS**3)
     manifest.write_manifest(folder, "evaluate", {"seed": 0})
 
 

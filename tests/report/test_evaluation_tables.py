@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lungct.report.evaluation_tables import comparison_table, tables_of
+from lungct.report.evaluation_tables import comparison_tables, tables_of
 from lungct.report.table import Table
 from lungct.report.text_tables import latex, markdown
 
@@ -65,7 +65,8 @@ def test_every_part_has_its_table() -> None:
     assert rows("Sensitivity by criterion") == [["radius", "0.500", "0.750", "0.625"]]
     assert rows("Counts at score 0.5")[-1] == ["f1", "0.400", "0.300 to 0.500"]
     assert rows("By size")[0][:3] == ["4 to 6 mm", "9", "0.100"]
-    assert rows("AP by other")[-1][1:] == ["0.300", "0.600"]
+    assert rows("AP by other")[0] == ["VOC, 11 points", "0.5", "0.710", "–"]
+    assert rows("AP by other")[-1][1:] == ["0.21", "0.300", "0.600"]
     assert rows("Kinds of error") == [["background", "3", "+0.050"]]
     assert rows("Area of the detection over the true box, 5 hits")[1] == ["smaller", "0.000", "–", "–", "–", "–"]
     assert rows("Confusion")[2] == ["background", "7", "8", "0"]
@@ -80,9 +81,11 @@ def test_an_older_document_gives_what_it_has() -> None:
 
 
 def test_comparison() -> None:
-    test = {"a": "one", "b": "two", "value_a": 0.5, "value_b": 0.4, "difference": 0.1, "ci95": [0, 0.2], "p": 0.0001}
-    table = comparison_table([{**test, "p_holm": 0.04}], "ap@0.5")
-    assert table.rows[0] == ["one", "two", "0.500", "0.400", "+0.100", "0.000 to 0.200", "< 0.001", "0.040"]
+    test = {"measure": "ap@0.5", "a": "one", "b": "two", "difference": 0.1, "ci95": [0, 0.2], "p": 0.0001}
+    runs = [{"name": "one", "values": {"ap@0.5": 0.5}, "ci95": {"ap@0.5": [0.4, 0.6]}}]
+    runs_table, tests_table = comparison_tables({"runs": runs, "tests": [{**test, "p_holm": 0.04}]})
+    assert runs_table.rows == [["one", "0.500 (0.400 to 0.600)"]]
+    assert tests_table.rows == [["one", "two", "+0.100", "0.000 to 0.200", "< 0.001", "0.040"]]
 
 
 def test_markdown() -> None:

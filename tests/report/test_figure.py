@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lungct.report import canvas, figure
+from lungct.report import canvas, evaluation_figures, figure
 
 RATES = np.array([0.1, 0.5, 3.0])
 FOUND = np.array([0.2, 0.6, 0.8])
@@ -19,15 +19,21 @@ GAME = [
     {"method": "gaussian", "rule": "fixed", "mean": None, "ci95": None, "chance": None, "ceiling": None},
 ]
 PAIRS: dict[str, Callable[[Path], None]] = {
-    "precision_recall": lambda stem: figure.precision_recall(stem, {"IoU .5": (FOUND, 1 - FOUND)}),
-    "froc": lambda stem: figure.froc(stem, RATES, FOUND, at={0.5: 0.6}, band=(FOUND - 0.1, FOUND + 0.1), unit="scan"),
-    "ap_over_iou": lambda stem: figure.ap_over_iou(stem, FOUND, 1 - FOUND, 1 - FOUND / 2),
+    "precision_recall": lambda stem: evaluation_figures.precision_recall(stem, {"IoU .5": (FOUND, 1 - FOUND)}),
+    "froc": lambda stem: evaluation_figures.froc(
+        stem, RATES, FOUND, at={0.5: 0.6}, band=(FOUND - 0.1, FOUND + 0.1), unit="scan"
+    ),
+    "ap_over_iou": lambda stem: evaluation_figures.ap_over_iou(stem, FOUND, 1 - FOUND, 1 - FOUND / 2),
     "size_histogram": lambda stem: figure.size_histogram(stem, {"train": FOUND, "val": np.empty(0)}, unit="mm"),
     "game_bars": lambda stem: figure.game_bars(stem, GAME),
 }
 NOTHING: dict[str, Callable[[Path], None]] = {
-    "no_curve": lambda stem: figure.precision_recall(stem, {}),
-    "no_detection": lambda stem: figure.froc(stem, np.empty(0), np.empty(0), at={}),
+    "froc_curves": lambda stem: evaluation_figures.froc_curves(stem, {"a": (RATES, FOUND), "b": (RATES, FOUND / 2)}),
+    "reliability": lambda stem: evaluation_figures.reliability(
+        stem, [None, 0.4, 0.9], [None, 0.2, 0.8], [0, 7, 30], ece=0.11
+    ),
+    "no_curve": lambda stem: evaluation_figures.precision_recall(stem, {}),
+    "no_detection": lambda stem: evaluation_figures.froc(stem, np.empty(0), np.empty(0), at={}),
     "no_game": lambda stem: figure.game_bars(stem, []),
 }
 
@@ -69,21 +75,21 @@ def test_a_value_that_is_no_number_is_left_out(broken: dict[str, float], tmp_pat
 
 
 def test_froc_curve_reaches_both_edges_of_the_axis() -> None:
-    rates, values = figure.extended(RATES, FOUND)
-    assert rates[0] < figure.FP_TICKS[0]
-    assert rates[-1] >= figure.FP_TICKS[-1]
+    rates, values = evaluation_figures.extended(RATES, FOUND)
+    assert rates[0] < evaluation_figures.FP_TICKS[0]
+    assert rates[-1] >= evaluation_figures.FP_TICKS[-1]
     np.testing.assert_allclose(np.interp(RATES, rates, values), FOUND)
     assert values[-1] == FOUND[-1]
 
 
 def test_froc_curve_from_zero_is_read_off_at_the_left_edge() -> None:
-    rates, values = figure.extended(np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.2, 1.0]))
+    rates, values = evaluation_figures.extended(np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.2, 1.0]))
     assert rates[0] == 0.0625
     assert values[0] == pytest.approx(0.2 + 0.8 * 0.0625)
 
 
 def test_a_stem_with_a_dot_keeps_it(tmp_path: Path) -> None:
-    figure.ap_over_iou(tmp_path / "iou.5", FOUND, FOUND, FOUND)
+    evaluation_figures.ap_over_iou(tmp_path / "iou.5", FOUND, FOUND, FOUND)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["iou.5.png", "iou.5.svg"]
 
 
@@ -99,6 +105,6 @@ def test_drawing_leaves_no_global_state(tmp_path: Path) -> None:
 
     before = matplotlib.rcParams["font.size"]
     had_pyplot = "matplotlib.pyplot" in sys.modules  # another test's library may have loaded it
-    figure.ap_over_iou(tmp_path / "iou", FOUND, FOUND, FOUND)
+    evaluation_figures.ap_over_iou(tmp_path / "iou", FOUND, FOUND, FOUND)
     assert matplotlib.rcParams["font.size"] == before
     assert ("matplotlib.pyplot" in sys.modules) == had_pyplot

@@ -130,6 +130,19 @@ def test_a_missing_part_is_named_not_run(absent: str, run_folder: Path, tmp_path
     assert f"Not run yet: {name} ( {makes} )." in page.text
 
 
+def test_a_comparison_has_its_part(run_folder: Path, tmp_path: Path) -> None:
+    for place in run_folder.iterdir():
+        (tmp_path / place.name).symlink_to(place)
+    test = {"measure": "ap@0.5", "a": "one", "b": "two", "difference": 0.125, "ci95": [0.1, 0.2], "p": 0.004}
+    runs = [{"name": name, "values": {"ap@0.5": 0.5}, "ci95": {}} for name in ("one", "two")]
+    (tmp_path / "comparison").mkdir()
+    document = {"runs": runs, "tests": [{**test, "p_holm": 0.008}]}
+    (tmp_path / "comparison/comparison.json").write_text(json.dumps(document))
+    page = write(tmp_path, tmp_path / "report.html", cases=0)
+    for words in ("Comparison of runs", "+0.125", "0.100 to 0.200", "0.008"):
+        assert words in page.text
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(errors.InputError, match="no stage has left anything"):
         write_report(tmp_path / "report.html", Places.under(tmp_path))
@@ -234,7 +247,7 @@ def _pixels(source: str) -> Any:
 def test_command_writes_once_and_says_what_it_would_do(run_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "report.html"
     planned = command.run(run_folder, out, dry_run=True)
-    assert planned.data["parts"] == dict.fromkeys(NOT_RUN, True)
+    assert planned.data["parts"] == {**dict.fromkeys(NOT_RUN, True), "comparison": False}
     assert not out.exists()
     assert command.run(run_folder, out, cases=1).output == out
     with pytest.raises(errors.OutputExists):
