@@ -170,7 +170,7 @@ def _stored_voxels(stream: BinaryIO, start: bytes, header: Any, most: int, path:
             raise EOFError("fewer voxels than its header says")
         done += got
     while stream.read(CHUNK_BYTES):
-        pass  # gzip's checksum comes last
+        pass  # the end of the packed stream and its checksum come last
     return np.frombuffer(data, kind, count, offset).reshape(shape, order="F")
 
 

@@ -68,7 +68,7 @@ def _panel(panel: Axes, one: DrawnProfile) -> None:
     panel.plot(z[one.kept], one.mass[one.kept], "o", color=colour)
     if one.least is not None:
         panel.axhline(one.least, color=canvas.SERIES[1], linestyle=canvas.DASHES[1], linewidth=1.4)
-    panel.set_title(one.title)
+    panel.set_title(one.title, fontsize=9.5)
     panel.set_ylim(0, 1.05)
     panel.set_yticks((0, 0.5, 1))
     panel.set_xlim(z[0] - 0.8, z[-1] + 0.8)
