@@ -83,7 +83,7 @@ def subcommand(name: str, run: Callable[..., Result]) -> Callable[..., None]:
     def wrapped(*, json: bool, quiet: bool, verbose: int, debug: bool, config: Path | None, **options: Any) -> None:
         streams.configure(quiet=quiet, verbose=verbose)
         try:
-            refuse_output_over_input([one for key in paths for one in _listed(options[key])])
+            refuse_output_over_input([options[key] for key in paths])
             result = run(**options)
         except Exception as problem:
             raise typer.Exit(report_failure(name, problem, as_json=json, debug=debug)) from None
@@ -108,10 +108,6 @@ def _is_path_argument(hint: Any) -> bool:
     """Whether a parameter is one path without a flag; where it is a list of them, the output has a flag."""
     kinds = {type(one).__name__ for one in getattr(hint, "__metadata__", ())}
     return "ArgumentInfo" in kinds and hint.__origin__ in (Path, Path | None)
-
-
-def _listed(path: Path | list[Path] | None) -> list[Path | None]:
-    return list(path) if isinstance(path, list) else [path]
 
 
 def _emit(name: str, result: Result, *, as_json: bool) -> None:

@@ -28,6 +28,7 @@ def run(
     """Check the shards and join them."""
     from lungct.preprocessing.merge import merge, plan_merge
 
+    options.refuse_output_over_input([*shards, out])
     if dry_run:
         return Result(data=plan_merge(shards, out, overwrite=overwrite).facts())
     with streams.progress() as progress:

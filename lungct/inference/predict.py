@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lungct.ct.stack import stack
 from lungct.errors import InputError, LungctError, UsageError
 from lungct.inference.link import FoundNodule, LinkOptions, link, write_found
+from lungct.inference.model_grid import at_model_grid
 from lungct.io import atomic
 from lungct.io.coco import CocoTruth, read_truth, write_detections
 from lungct.io.manifest import sha256_of, write_manifest
 from lungct.preprocessing.input_key import said_of_scan
 from lungct.preprocessing.shard import WHOLE, Shard
-from lungct.registry import HU_CLIP
 from lungct.sources.pseudonym import Naming
-from lungct.types import Detections, Progress, Scan, Triple, Volume, no_progress
+from lungct.types import Detections, Progress, Scan, Volume, no_progress
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a dry run needs none
-    from lungct.models.card import ModelCard
     from lungct.models.detector import LoadedModel
 
 SLICES_OUT = Path("detections.json")
 SCANS_OUT = Path("nodules")
 RECORD_SCHEMA = "lungct.found/1"
-SAME_SPACING = 1e-4
 CHUNK = 8
 """Batches of slice stacks that are cut from a volume at once; bounds the memory beside the volume."""
 
@@ -269,36 +264,3 @@ def _record(scan: Scan, volume: Volume, found: dict[int, Detections], linked: Se
         "detections": sum(map(len, found.values())),
         "nodules": len(linked),
     }
-
-
-def at_model_grid(volume: Volume, card: ModelCard, name: str, override: bool = False) -> Volume:
-    """A scan as the model was trained on: index axes towards left, posterior, superior; its spacing and HU range.
-
-    A scan that has the spacing already is not interpolated again. It keeps its own distance of slices where the model,
-    made on single 2D images, has none.
-
-    Raises:
-        InputError: the model does not know its spacing, and ``override`` (keep the scan's own) is false.
-    """
-    from lungct.ct.geometry import to_canonical
-    from lungct.ct.resample import resample
-
-    if card.spacing_mm is None and not override:
-        hint = "add --override to run it at the scan's own spacing"
-        raise InputError.of(
-            name, "the model was trained on slices of unknown spacing, so a scan cannot be fitted", hint
-        )
-    canonical = to_canonical(volume)
-    low, high = card.hu_clip or (min(HU_CLIP[0], card.hu_window[0]), max(HU_CLIP[1], card.hu_window[1]))
-    hu_clip = (math.floor(low), math.ceil(high))
-    own = canonical.grid.spacing_mm_zyx
-    wanted = None if card.spacing_mm is None else _spacing_mm_zyx(card.spacing_mm, own)
-    if wanted is not None and np.allclose(wanted, own, rtol=SAME_SPACING, atol=0):
-        wanted = None
-    return resample(canonical, wanted, hu_clip)
-
-
-def _spacing_mm_zyx(trained_mm: Sequence[float], own_mm_zyx: Triple) -> Triple:
-    """A model's spacing (x, y, z) turned round, the slice distance being the scan's own where the model has (x, y)."""
-    z_mm = trained_mm[2] if len(trained_mm) == 3 else own_mm_zyx[0]
-    return z_mm, trained_mm[1], trained_mm[0]

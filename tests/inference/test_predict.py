@@ -16,7 +16,7 @@ import torch
 from lungct.cli import predict as verb
 from lungct.errors import InputError, OutputExists, UsageError
 from lungct.inference.link import COLUMNS, link
-from lungct.inference.predict import at_model_grid
+from lungct.inference.model_grid import at_model_grid
 from lungct.io.checkpoint import save_tensors
 from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth, read_detections, write_truth
 from lungct.io.nifti import write_nifti
