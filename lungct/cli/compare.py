@@ -37,6 +37,7 @@ def run(
     iou_hit: Annotated[
         float, typer.Option("--iou-hit", min=0.01, max=1, help="IoU of a hit in FROC.", rich_help_panel=FILES)
     ] = 0.1,
+    hit: options.Hit = "radius",
     bootstrap: Annotated[
         int, typer.Option("--bootstrap", min=1, help="Draws of patients.", rich_help_panel=FILES)
     ] = 1000,
@@ -51,7 +52,7 @@ def run(
     if dry_run:
         names = compare.names_of(runs)
         return Result(data={"runs": names}, tables=[Table(("run",), [(name,) for name in names], "to compare")])
-    wanted = EvaluateOptions(iou_hit, bootstrap=bootstrap, seed=seed)
+    wanted = EvaluateOptions(iou_hit, bootstrap=bootstrap, seed=seed, hit=hit)
     with streams.progress() as progress:
         document = compare.compare(
             runs,

@@ -41,6 +41,7 @@ def run(
             rich_help_panel=SCANS,
         ),
     ] = None,
+    hit: options.Hit = "radius",
     iou_hit: Annotated[
         float, typer.Option("--iou-hit", min=0.01, max=1, help="IoU of a hit in FROC and counts of slices.")
     ] = 0.1,
@@ -60,6 +61,14 @@ def run(
     calibration: Annotated[
         Path | None, typer.Option("--calibration", help="calibration.json that scores are brought through first.")
     ] = None,
+    store_into: Annotated[
+        Path | None,
+        typer.Option(
+            "--store-into",
+            help="Run folder that gets the scores at 1/16 to 8 false positives per scan or slice, for predict's "
+            "--fp-per-scan, and the map of the scores; use a validation split.",
+        ),
+    ] = None,
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
     dry_run: options.DryRun = False,
@@ -72,9 +81,16 @@ def run(
     if dry_run:
         counted = evaluate.sizes(evaluate.read(*paths, excluded=excluded, scans=scans))
         return Result(data=counted, tables=[Table(tuple(counted), [tuple(counted.values())], "to evaluate")])
-    wanted = EvaluateOptions(iou_hit, score, bootstrap, seed, max_detections, recalibrate or "")
+    wanted = EvaluateOptions(iou_hit, score, bootstrap, seed, max_detections, recalibrate or "", hit)
     result = evaluate.evaluate(
-        *paths, out, wanted, excluded=excluded, scans=scans, calibration=calibration, overwrite=overwrite
+        *paths,
+        out,
+        wanted,
+        excluded=excluded,
+        scans=scans,
+        calibration=calibration,
+        store_into=store_into,
+        overwrite=overwrite,
     )
     return Result(output=out, data=_facts(result.metrics), tables=[_table(result.metrics)])
 

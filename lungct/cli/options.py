@@ -129,6 +129,15 @@ def refuse_output_over_input(paths: list[Path | None]) -> None:
             raise UsageError(f"the output {known[-1]} holds the input {one}", "name another output")
 
 
+Hit = Annotated[
+    str,
+    typer.Option(
+        "--hit",
+        help="What hits a nodule on a scan: its radius, a distance as 5mm, or an IoU of boxes as iou0.3.",
+        metavar="radius|Nmm|iouN",
+        rich_help_panel="Scans",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.", rich_help_panel=EXECUTION)]
 Device = Annotated[
     str,

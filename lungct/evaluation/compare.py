@@ -169,6 +169,9 @@ def _check_same(runs: Sequence[Run]) -> None:
             raise InputError(f"{first.name} is of {first.metrics['kind']} and {run.name} of {run.metrics['kind']}")
         if run.truth != first.truth:
             raise InputError(f"{first.name} and {run.name} were judged against different truths")
+        if evaluate.hit_of(run.metrics) != evaluate.hit_of(first.metrics):
+            names = f"{first.name} and {run.name}"
+            raise InputError(f"{names} were judged by different hits", "evaluate them with the same --hit or --iou-hit")
         if run.draws.paired_by != first.draws.paired_by:
             hint = "evaluate them with the same --seed and --bootstrap, and scans with --scans"
             raise InputError(f"{first.name} and {run.name} were judged by different draws of patients", hint)

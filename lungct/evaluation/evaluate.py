@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from lungct.errors import InputError, UsageError
-from lungct.evaluation.judged import EvaluateOptions, Evaluation
+from lungct.evaluation import operating
+from lungct.evaluation.judged import RADIUS, EvaluateOptions, Evaluation
 from lungct.evaluation.measures import tidy_csv
 from lungct.evaluation.scans import ScanPair, judge_scans, read_scan_pair
 from lungct.evaluation.slices import judge_slices, read_pair
 from lungct.io import atomic
+from lungct.io.calibration import FILE_NAME as CALIBRATION
 from lungct.io.calibration import Calibration, read_calibration, write_calibration
 from lungct.io.coco import CocoTruth
 from lungct.io.draws import write_draws
 from lungct.io.manifest import sha256_of, write_manifest
+from lungct.io.operating_points import OperatingPoints
 from lungct.io.scan_table import is_json
 from lungct.report import evaluation_tables, text_tables
 from lungct.types import Detections
+
+logger = logging.getLogger(__name__)
 
 SlicePair = tuple[CocoTruth, list[Detections]]
 
@@ -31,6 +39,7 @@ def evaluate(
     excluded: Path | None = None,
     scans: Path | None = None,
     calibration: Path | None = None,
+    store_into: Path | None = None,
     overwrite: bool = False,
 ) -> Evaluation:
     """Judge a detections file and write the ``evaluation/`` folder.
@@ -41,15 +50,21 @@ def evaluate(
         options: how to judge.
         excluded, scans: tables of findings that count neither way, and of the scans; of scans alone.
         calibration: file of a map that scores are brought through first.
+        store_into: run folder that gets the operating points, and the map of the scores where there is one.
 
     Raises:
-        InputError: see :func:`read`.
-        OutputExists: ``out`` must not be written.
+        InputError: see :func:`read`; ``store_into`` holds no model.
+        OutputExists: ``out`` must not be written, or what is stored in the run folder not be replaced.
+        UsageError: see :func:`read`, :func:`judge` and :func:`lungct.evaluation.operating.check_store`.
     """
     atomic.check_replaceable(out, overwrite=overwrite, command="evaluate")
+    if store_into is not None:
+        maps = calibration is not None, bool(options.recalibrate)
+        operating.check_store(store_into, overwrite=overwrite, calibrated=maps[0], recalibrate=maps[1])
     pair = read(truth_path, detections_path, excluded=excluded, scans=scans)
-    if calibration is not None:
-        pair = calibrated(pair, read_calibration(calibration))
+    given = None if calibration is None else read_calibration(calibration)
+    if given is not None:
+        pair = calibrated(pair, given)
     result = judge(pair, options)
     inputs = digests(
         truth=truth_path, detections=detections_path, excluded=excluded, scans=scans, calibration=calibration
@@ -62,11 +77,34 @@ def evaluate(
         atomic.write_bytes(folder / "tables.tex", text_tables.latex(tables).encode())
         write_draws(folder / "draws.npz", result.draws)
         if result.calibration is not None:
-            write_calibration(folder / "calibration.json", result.calibration)
+            write_calibration(folder / CALIBRATION, result.calibration)
         for stem, draw in result.figures.items():
             draw(folder / stem)
         write_manifest(folder, "evaluate", {**asdict(options), **inputs})
+    if store_into is not None:
+        _store(store_into, pair, result, given, {"hit": hit_of(result.metrics), **inputs})
     return result
+
+
+def hit_of(metrics: Mapping[str, Any]) -> str:
+    """What counts as a hit in the FROC of a metrics document."""
+    froc = metrics["froc"]
+    return f"IoU {froc['iou_hit']:g} or centre inside" if "iou_hit" in froc else str(froc.get("hit", RADIUS))
+
+
+def _store(
+    run: Path, pair: SlicePair | ScanPair, result: Evaluation, given: Calibration | None, facts: dict[str, str]
+) -> None:
+    """Store operating points for the scores as predict will write them: through the map that the run will hold."""
+    fitted = result.calibration
+    tally = result.tally if fitted is None else operating.brought_through(result.tally, fitted)
+    splits = set() if isinstance(pair, ScanPair) else {str(one.lungct.get("split", "")) for one in pair[0].images}
+    if "test" in splits:
+        logger.warning("the scores were chosen on the test split, where they flatter; choose them on val.json")
+    measured_on = {**sizes(pair), **facts, **({"split": " ".join(sorted(splits))} if any(splits) else {})}
+    unit = str(result.metrics["froc"]["unit"])
+    points = OperatingPoints(unit, operating.operating_points(tally), measured_on=measured_on)
+    operating.store(run, points, fitted or given)
 
 
 def digests(**paths: Path | None) -> dict[str, str]:
@@ -104,7 +142,13 @@ def calibrated(pair: SlicePair | ScanPair, calibration: Calibration) -> SlicePai
 
 
 def judge(pair: SlicePair | ScanPair, options: EvaluateOptions) -> Evaluation:
-    """Compute every measure."""
+    """Compute every measure.
+
+    Raises:
+        UsageError: a hit by another condition for slices; see :func:`judge_scans`.
+    """
+    if not isinstance(pair, ScanPair) and options.hit != RADIUS:
+        raise UsageError("--hit is for tables of nodules on scans", "on slices --iou-hit says what a hit is")
     return judge_scans(pair, options) if isinstance(pair, ScanPair) else judge_slices(*pair, options)
 
 

@@ -19,6 +19,7 @@ from lungct.types import BoolArray, FloatArray, IntArray
 
 SCHEMA = "lungct.metrics/2"
 FEWEST_PATIENTS = 2
+RADIUS = "radius"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class EvaluateOptions:
         bootstrap: number of draws of patients for the 95 % intervals; 0 leaves them out.
         max_detections: best detections kept of a category on an image, or marks on a scan.
         recalibrate: fit a map of the scores by this method; empty for none.
+        hit: what hits a nodule on a scan: ``radius``, a distance as ``5mm``, an IoU of boxes as ``iou0.3``.
     """
 
     iou_hit: float = IOU_HIT
@@ -39,6 +41,7 @@ class EvaluateOptions:
     seed: int = 0
     max_detections: int = 100
     recalibrate: str = ""
+    hit: str = RADIUS
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +52,14 @@ class Evaluation:
         metrics: the ``lungct.metrics/2`` document.
         draws: measure -> (B,) its value in each draw of patients, under the names of ``metrics["ci95"]``.
         figures: file stem -> draws it as ``.png`` and ``.svg``.
+        tally: finds and false positives, which operating points are read from.
         calibration: fitted on these detections, where that was asked for.
     """
 
     metrics: dict[str, Any]
     draws: DrawnMeasures
     figures: Mapping[str, Callable[[Path], None]]
+    tally: Tally
     calibration: Calibration | None = None
 
 

@@ -18,11 +18,13 @@ the challenge's evaluation program.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from lungct.errors import UsageError
 from lungct.evaluation.froc import RATES, FrocCurve, Tally
 from lungct.types import BoolArray, FloatArray, IntArray
 
@@ -74,6 +76,25 @@ class Criterion:
 
     def __str__(self) -> str:
         return {"radius": "radius", "distance": f"{self.least:g} mm", "iou": f"IoU {self.least:g}"}[self.kind]
+
+    @classmethod
+    def parse(cls, text: str) -> Criterion:
+        """The criterion of ``radius``, ``5mm`` or ``iou0.3``; blanks and case do not matter.
+
+        Raises:
+            UsageError: none of these, no positive distance, an IoU outside 0..1.
+        """
+        bare = re.sub(r"[\s:=]", "", text.lower())
+        if bare == "radius":
+            return cls()
+        found = re.fullmatch(r"(?P<mm>\d*\.?\d+)mm|iou(?P<iou>\d*\.?\d+)", bare)
+        if found and found["mm"] and float(found["mm"]) > 0:
+            return cls("distance", float(found["mm"]))
+        if found and found["iou"] and 0 < float(found["iou"]) <= 1:
+            return cls("iou", float(found["iou"]))
+        raise UsageError(
+            f"{text!r} is no condition of a hit", "expected radius, a distance as 5mm, or an IoU as iou0.3"
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lungct.errors import InputError
+from lungct.errors import InputError, UsageError
 from lungct.evaluation import luna16
 from lungct.evaluation.bootstrap import Draws, froc_draws, interval
 from lungct.evaluation.breakdown import breakdown
@@ -130,7 +130,10 @@ def judge_scans(pair: ScanPair, options: EvaluateOptions | None = None) -> Evalu
     scans = len(pair.patients)
     draws = draws_of(list(pair.patients), options)
     marks = luna16.strongest(pair.marks, options.max_detections)
-    finds = luna16.find_nodules(pair.nodules, marks, pair.excluded)
+    hit = Criterion.parse(options.hit)
+    if hit.kind == "iou" and not _sized(marks):
+        raise UsageError(f"a hit by {hit} needs the size of every mark", "give columns w, h, d or diameter_mm")
+    finds = luna16.find_nodules(pair.nodules, marks, pair.excluded, hit)
     if len(marks) and not np.isfinite(finds.found_score).any():
         logger.warning("no mark lies in a nodule; are the coordinates world mm in LPS (x, y, z)?")
     tally = luna16.tally(pair.nodules, marks, finds, scans)
@@ -153,7 +156,7 @@ def judge_scans(pair: ScanPair, options: EvaluateOptions | None = None) -> Evalu
         "nodules": len(pair.nodules),
         "excluded": len(pair.excluded),
         "ci95": intervals(values),
-        "froc": froc,
+        "froc": {**froc, "hit": str(hit)},
         "counts": _counts(pair, marks, finds),
         "calibration": calibration,
         "criteria": [_criterion(pair, marks, one, draws) for one in (Criterion(), *STRICTER)],
@@ -170,7 +173,7 @@ def judge_scans(pair: ScanPair, options: EvaluateOptions | None = None) -> Evalu
     if calibration:
         figures["reliability"] = functools.partial(draw_reliability, part=calibration)
     drawn = DrawnMeasures(values, pairing(pair.patients, options.bootstrap, options.seed))
-    return Evaluation(metrics, drawn, figures, fitted)
+    return Evaluation(metrics, drawn, figures, tally, fitted)
 
 
 def _counts(pair: ScanPair, marks: Findings, finds: luna16.ScanFinds) -> dict[str, int]:
@@ -187,10 +190,13 @@ def _counts(pair: ScanPair, marks: Findings, finds: luna16.ScanFinds) -> dict[st
     }
 
 
+def _sized(marks: Findings) -> bool:
+    return not np.isnan(marks.size_mm).any() or not np.isnan(marks.diameter_mm).any()
+
+
 def _criterion(pair: ScanPair, marks: Findings, criterion: Criterion, draws: Draws | None) -> dict[str, Any]:
     """The headline under another condition of a hit; boxes that no table gives are cubes of the diameter."""
-    sized = not np.isnan(marks.size_mm).any() or not np.isnan(marks.diameter_mm).any()
-    if criterion.kind == "iou" and not sized:
+    if criterion.kind == "iou" and not _sized(marks):
         return {"hit": str(criterion), "mean": None, "ci95": None, "at": None, "why": "the marks have no size"}
     finds = luna16.find_nodules(pair.nodules, marks, pair.excluded, criterion)
     tally = luna16.tally(pair.nodules, marks, finds, len(pair.patients))

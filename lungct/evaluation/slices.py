@@ -108,7 +108,7 @@ def judge_slices(
     if calibration:
         figures["reliability"] = functools.partial(draw_reliability, part=calibration)
     drawn = DrawnMeasures(values, pairing(patients, options.bootstrap, options.seed))
-    return Evaluation(metrics, drawn, figures, fitted)
+    return Evaluation(metrics, drawn, figures, tally, fitted)
 
 
 def _scored(pairs: Pairs, truth: CocoTruth, patients: Sequence[str], options: EvaluateOptions) -> Scored:

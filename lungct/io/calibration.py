@@ -16,6 +16,7 @@ from lungct.registry import CALIBRATIONS
 from lungct.types import FloatArray
 
 SCHEMA = "lungct.calibration/1"
+FILE_NAME = "calibration.json"
 LEAST = 1e-6
 """Scores are kept this far from 0 and 1 before their logit is taken."""
 

@@ -9,6 +9,8 @@ from typing import Any
 from lungct.errors import InputError
 
 CARD_KEY = "lungct"
+WEIGHTS = "model.safetensors"
+"""What a run folder calls the weights of its best epoch."""
 _LARGEST_HEADER = 100_000_000
 
 

@@ -117,6 +117,9 @@ def test_what_cannot_be_compared(work: Path, tmp_path: Path) -> None:
     evaluate.run(work / "truth.json", work / "worse.json", tmp_path / "seed", bootstrap=DRAWS, seed=1)
     with pytest.raises(InputError, match="different draws of patients: evaluate them with the same --seed"):
         verb.run([good, tmp_path / "seed"], out=out)
+    evaluate.run(work / "truth.json", work / "worse.json", tmp_path / "hit", bootstrap=DRAWS, iou_hit=0.3)
+    with pytest.raises(InputError, match="different hits: evaluate them with the same --hit or --iou-hit"):
+        verb.run([good, tmp_path / "hit"], out=out)
     evaluate.run(work / "truth.json", work / "worse.json", tmp_path / "none", bootstrap=0)
     with pytest.raises(InputError, match="no draws of patients"):
         verb.run([good, tmp_path / "none"], out=out)

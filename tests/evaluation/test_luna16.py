@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_curve
 
+from lungct.errors import UsageError
 from lungct.evaluation.froc import RATES, FrocCurve, curve_of
 from lungct.evaluation.luna16 import (
     Criterion,
@@ -163,3 +164,23 @@ def test_published_run(real_data: Path) -> None:
     assert set(map(tuple, corners.tolist())) <= counts
     assert np.allclose(corners / (888, 1186), published[:, :2], atol=1e-8, rtol=0)
     assert list(RATES) == [0.125, 0.25, 0.5, 1, 2, 4, 8]
+
+
+@pytest.mark.parametrize(
+    ("text", "criterion"),
+    [
+        ("radius", Criterion()),
+        ("5mm", Criterion("distance", 5)),
+        ("2.5 MM", Criterion("distance", 2.5)),
+        ("iou0.3", Criterion("iou", 0.3)),
+        ("IoU: .5", Criterion("iou", 0.5)),
+    ],
+)
+def test_conditions_as_typed(text: str, criterion: Criterion) -> None:
+    assert Criterion.parse(text) == criterion
+
+
+@pytest.mark.parametrize("text", ["", "5", "0mm", "iou", "iou0", "iou1.1", "5cm", "iou.3mm", "-5mm"])
+def test_conditions_that_are_none(text: str) -> None:
+    with pytest.raises(UsageError, match="is no condition of a hit: expected radius"):
+        Criterion.parse(text)

@@ -88,6 +88,18 @@ def test_criteria_and_what_they_need(files: dict[str, Path], tmp_path: Path) -> 
     assert found["IoU 0.1"] >= found["IoU 0.5"] > 0
 
 
+def test_a_stricter_hit_for_everything(files: dict[str, Path], tmp_path: Path) -> None:
+    strict = judged(files, tmp_path / "out", hit="3mm")
+    assert strict["froc"]["hit"] == "3 mm"
+    same = next(one for one in strict["criteria"] if one["hit"] == "3 mm")
+    assert (strict["froc"]["mean"], strict["froc"]["at"]) == (same["mean"], same["at"])
+    assert (strict["counts"]["tp"], strict["counts"]["fp"]) == (1, 3), "the mark 4 mm off misses now"
+    with pytest.raises(UsageError, match=r"a hit by IoU 0.3 needs the size of every mark"):
+        judged(files, tmp_path / "boxes", hit="iou0.3")
+    with pytest.raises(UsageError, match="is no condition of a hit"):
+        judged(files, tmp_path / "typo", hit="3")
+
+
 def test_breakdown(files: dict[str, Path], tmp_path: Path) -> None:
     metrics = judged(files, tmp_path / "out")
     rows = {(one["attribute"], one["level"]): one for one in metrics["breakdown"]}
