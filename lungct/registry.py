@@ -35,11 +35,13 @@ class Entry:
         summary: one line for help texts and ``lungct info``.
         module: where it lives; imported only when chosen.
         source: the paper or program it is defined by.
+        inside: an explanation method that changes or derives by activations, and so needs a fixed place to read.
     """
 
     summary: str
     module: str
     source: str = ""
+    inside: bool = False
 
 
 SOURCES: Mapping[str, Entry] = {
@@ -153,16 +155,83 @@ STRIDES = (4, 8, 16, 32)
 """Where a pyramid can have levels; stride 4 (P2) sees the smallest nodules."""
 
 METHODS: Mapping[str, Entry] = {
+    "odam": Entry(
+        "gradient x activation at the detection's own level", "lungct.explain.odam", "Zhao & Chan 2023", inside=True
+    ),
     "eigencam": Entry(
         "first principal component of the activations", "lungct.explain.eigencam", "Muhammad & Yeasin 2020"
     ),
     "scorecam": Entry("activations weighted by the score they keep", "lungct.explain.scorecam", "Wang 2020"),
+    "sscam1": Entry("Score-CAM, mean over noise on the mask", "lungct.explain.sscam", "Naidu 2020"),
+    "sscam2": Entry("Score-CAM, mean over noise on the masked image", "lungct.explain.sscam", "Naidu 2020"),
+    "iscam": Entry("Score-CAM, mean over masks of growing strength", "lungct.explain.iscam", "Naidu 2020"),
+    "gradcam": Entry(
+        "activations weighted by their mean gradient", "lungct.explain.gradcam", "Selvaraju 2017", inside=True
+    ),
+    "gradcampp": Entry(
+        "Grad-CAM++: positive gradients, weighted", "lungct.explain.gradcampp", "Chattopadhay 2018", inside=True
+    ),
+    "hirescam": Entry("sum of gradient x activation", "lungct.explain.hirescam", "Draelos & Carin 2021", inside=True),
+    "layercam": Entry("sum of positive gradient x activation", "lungct.explain.layercam", "Jiang 2021", inside=True),
+    "ablationcam": Entry(
+        "activations weighted by the drop without them",
+        "lungct.explain.ablationcam",
+        "Desai & Ramaswamy 2020",
+        inside=True,
+    ),
+    "reciprocam": Entry("the score of each cell alone", "lungct.explain.reciprocam", "Byun & Lee 2022", inside=True),
+    "drise": Entry("random masks weighted by the detection they keep", "lungct.explain.drise", "Petsiuk 2021"),
+    "occlusion": Entry("the drop where a patch hides the image", "lungct.explain.occlusion", "Zeiler & Fergus 2014"),
     "uniform": Entry("control: uniform random noise", "lungct.explain.controls"),
     "constant": Entry("control: the same value everywhere", "lungct.explain.controls"),
     "edges": Entry("control: gradient magnitude of the image", "lungct.explain.controls"),
     "gaussian": Entry("control: a Gaussian on the predicted box", "lungct.explain.controls"),
 }
 CONTROLS = ("uniform", "constant", "edges", "gaussian")
+DEFAULT_METHOD = "odam"
+
+TARGETS: Mapping[str, str] = {
+    "score": "the score of the detection's label",
+    "logit": "what the score is made of, before the softmax or sigmoid",
+    "box-x": "the centre's column, px",
+    "box-y": "the centre's row, px",
+    "box-w": "the box's width, px",
+    "box-h": "the box's height, px",
+    "thesis": "IoU (1 - (s' - s)^2), the first published target; for parity",
+}
+WEIGHTS: Mapping[str, str] = {
+    "linear": "the rise over the baseline, falls cut",
+    "softmax": "the softmax of the rises over the channels, as the paper has it",
+    "prob": "the score that is kept itself, as the paper's own program has it",
+}
+BASELINES: Mapping[str, str] = {
+    "zero": "air in a lung window",
+    "mean": "the image's mean",
+    "blur": "the image blurred",
+    "lung": "aerated lung",
+}
+LUNG_HU = -850.0
+"""Of aerated lung."""
+BLUR_SHARE = 0.05
+"""Standard deviation of the blurred baseline over the shorter side of the image."""
+SSCAM_PRESETS: Mapping[str, tuple[int, float]] = {"paper": (35, 2.0), "thesis": (35, 0.1)}
+"""Name -> (samples, standard deviation of the noise in units of the mask)."""
+ISCAM_SAMPLES = 10
+LEAST_SAMPLES = 5
+DRISE_MASKS = 5000
+LEAST_MASKS = 500
+"""What a budget of time does not go below."""
+DRISE_GRID = 16
+DRISE_KEPT = 0.5
+PATCH_MM = 10.0
+APPROXIMATIONS: Mapping[str, str] = {
+    "clusters": "Score-CAM family: channels in 32 groups of like masks, scored as one; not faithful",
+    "window": "Recipro-CAM on FCOS: only the cells around the detection's own",
+}
+LEVELS = ("auto", "P2", "P3", "P4", "P5", "P6", "P7", "lateral")
+"""Of the pyramid, by stride: P2 has 4, P3 has 8; ``auto`` is the detection's own, ``lateral`` its trunk's share."""
+PER = ("detection", "class", "image")
+OUTCOMES = ("tp", "fp", "fn")
 
 RULES: Mapping[str, Entry] = {
     "fixed": Entry("share of the top .5 % pixels inside any true box", "lungct.game.rules"),

@@ -1,10 +1,15 @@
 """Say why each detection was made, as a heatmap.
 
-Writes a map per detection and method, as NPZ and as PNG overlay. EigenCAM shows where the features of the detection's
-pyramid level are strong; Score-CAM weighs each channel by the score that the detection keeps when the image is masked
-with it. The controls explain nothing and show what a localisation score is worth.
+Writes a map per detection and method, as NPZ and as PNG overlay. ODAM, the default, shows where the features at the
+detection's own place raise its score. EigenCAM shows where features are strong, whatever was asked. The Score-CAM
+family weighs each channel by the score that the detection keeps when the image is masked with it; the Grad-CAM family
+by gradients; Ablation-CAM and Recipro-CAM by what is left without a channel or with one cell alone. D-RISE and
+occlusion look at the network from outside. The controls explain nothing and show what a localisation score is worth.
 
-References: EigenCAM, Muhammad & Yeasin 2020; Score-CAM, Wang 2020.
+References: ODAM, Zhao & Chan 2023; EigenCAM, Muhammad & Yeasin 2020; Score-CAM, Wang 2020; SS-CAM and IS-CAM, Naidu
+2020; Grad-CAM, Selvaraju 2017; Grad-CAM++, Chattopadhay 2018; HiResCAM, Draelos & Carin 2021; LayerCAM, Jiang 2021;
+Ablation-CAM, Desai & Ramaswamy 2020; Recipro-CAM, Byun & Lee 2022; D-RISE, Petsiuk 2021; occlusion, Zeiler & Fergus
+2014.
 
 Example: lungct explain run/ slices/test.json heatmaps/ --method eigencam --method scorecam
 """
@@ -25,7 +30,9 @@ Slices = Annotated[Path, typer.Argument(help="COCO file of the slices.")]
 Out = Annotated[Path, typer.Argument(help="Folder to write; each method has its own in it.")]
 Methods = Annotated[
     list[str] | None,
-    options.choice("--method", tuple(registry.METHODS), "Method, repeatable; eigencam where none is given."),
+    options.choice(
+        "--method", tuple(registry.METHODS), f"Method, repeatable; {registry.DEFAULT_METHOD} where none is given."
+    ),
 ]
 Top = Annotated[int, typer.Option("--top", min=1, help="Detections explained per image, best first.")]
 Threshold = Annotated[float, typer.Option("--score-threshold", min=0, max=1, help="Lowest score that is explained.")]
@@ -35,21 +42,53 @@ MaxImages = Annotated[
 ]
 ImageIds = Annotated[list[str] | None, typer.Option("--image-id", help="Only this image, repeatable.")]
 Level = Annotated[
-    str, options.choice("--level", ("auto", "0", "1", "2"), "Pyramid level read; auto: each detection's own.")
+    str,
+    options.choice(
+        "--level",
+        registry.LEVELS,
+        "Pyramid level read: auto is the detection's own, lateral what its trunk gives to it.",
+    ),
 ]
 Scorer = Annotated[
-    str, options.choice("--scorer", ("roi", "match"), "Score a changed image at the fixed box, or detect anew.")
+    str,
+    options.choice(
+        "--scorer",
+        ("auto", "roi", "match"),
+        "Score a changed image at the fixed place, or detect anew; auto: roi, but for D-RISE its own.",
+    ),
+]
+Target = Annotated[
+    str, options.choice("--target", tuple(registry.TARGETS), "What of a detection is explained; box: network pixels.")
 ]
 Weights = Annotated[
-    str, options.choice("--weights", ("linear", "softmax"), "Score-CAM's weights; softmax is the paper's.")
+    str, options.choice("--weights", tuple(registry.WEIGHTS), "The Score-CAM family's weights; softmax is the paper's.")
 ]
 Baseline = Annotated[
-    str, options.choice("--baseline", ("zero", "mean"), "What Score-CAM masks with; zero is air in a lung window.")
+    str, options.choice("--baseline", tuple(registry.BASELINES), "What is hidden becomes this; zero is air.")
+]
+Preset = Annotated[
+    str, options.choice("--preset", tuple(registry.SSCAM_PRESETS), "SS-CAM's noise: the paper's 2, or the thesis's .1.")
+]
+Samples = Annotated[
+    int, typer.Option("--samples", min=0, help="Passes per channel of SS-CAM (35) and IS-CAM (10); 0: their own.")
+]
+Masks = Annotated[int, typer.Option("--masks", min=0, help="Masks of D-RISE; 0: the paper's 5000.")]
+PatchMm = Annotated[float, typer.Option("--patch-mm", min=0.1, help="Side of occlusion's patch, mm.")]
+StrideMm = Annotated[float, typer.Option("--stride-mm", min=0, help="How far the patch moves, mm; 0: half its side.")]
+Approximate = Annotated[
+    str,
+    options.choice(
+        "--approximate", ("none", *registry.APPROXIMATIONS), "A named approximation; the maps are not the method's."
+    ),
+]
+Budget = Annotated[
+    str | None,
+    typer.Option("--budget", help="Time for the run (60s, 5m, 2h): the most masks and samples that fit into it."),
 ]
 Centred = Annotated[bool, typer.Option("--centred", help="EigenCAM of activations less their channel's mean.")]
-Batch = Annotated[int, typer.Option("--batch", min=0, help="Masked images per forward pass; 0: as many as pay.")]
+Batch = Annotated[int, typer.Option("--batch", min=0, help="Changed images per forward pass; 0: as many as pay.")]
 Amp = Annotated[
-    str, options.choice("--amp", ("auto", "off", "bf16", "fp16"), "Number format of Score-CAM's masked passes.")
+    str, options.choice("--amp", ("auto", "off", "bf16", "fp16"), "Number format of passes on changed images.")
 ]
 Override = Annotated[bool, typer.Option("--override", help="Take slices unlike those of the training.")]
 
@@ -65,10 +104,18 @@ def run(
     max_images: MaxImages = None,
     image_id: ImageIds = None,
     level: Level = "auto",
-    scorer: Scorer = "roi",
+    scorer: Scorer = "auto",
+    target: Target = "score",
     weights: Weights = "linear",
     baseline: Baseline = "zero",
     centred: Centred = False,
+    preset: Preset = "paper",
+    samples: Samples = 0,
+    masks: Masks = 0,
+    patch_mm: PatchMm = registry.PATCH_MM,
+    stride_mm: StrideMm = 0.0,
+    approximate: Approximate = "none",
+    budget: Budget = None,
     batch: Batch = 0,
     amp: Amp = "off",
     override: Override = False,
@@ -81,24 +128,40 @@ def run(
 ) -> Result:
     """Explain the detections."""
     from lungct.explain.base import MethodOptions
+    from lungct.explain.budget import seconds_in, within
     from lungct.explain.plan import plan
     from lungct.explain.run import ExplainOptions, explain
 
     wanted = ExplainOptions(
-        methods=tuple(dict.fromkeys(method or ["eigencam"])),
+        methods=tuple(dict.fromkeys(method or [registry.DEFAULT_METHOD])),
         top=top,
         score_threshold=score_threshold,
         max_images=max_images,
         image_ids=tuple(image_id or ()),
         level=level,
         scorer=scorer,
+        target=target,
         amp=amp,
         override=override,
         detections=detections,
         device=device,
         threads=threads,
-        method=MethodOptions(centred=centred, weights=weights, baseline=baseline, batch=batch, seed=seed),
+        method=MethodOptions(
+            centred=centred,
+            weights=weights,
+            baseline=baseline,
+            batch=batch,
+            seed=seed,
+            preset=preset,
+            samples=samples,
+            masks=masks,
+            patch_mm=patch_mm,
+            stride_mm=stride_mm,
+            approximate="" if approximate == "none" else approximate,
+        ),
     )
+    if budget is not None:
+        wanted = within(model, slices, wanted, seconds_in(budget))
     if dry_run:
         cost = plan(model, slices, wanted)
         columns = ("images", "passes_per_image", "passes", "seconds_per_image", "seconds")

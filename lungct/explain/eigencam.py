@@ -18,7 +18,6 @@ import numpy as np
 from scipy.linalg import eigh
 
 from lungct.explain.base import Explanation, Method, MethodOptions, Subject
-from lungct.explain.network import level_name
 from lungct.types import FloatArray
 
 
@@ -34,7 +33,7 @@ def eigencam(subject: Subject, options: MethodOptions) -> Explanation:
         raw.append(sign * principal[level])
         signs.append(sign)
     record = {"class_agnostic": True, "sign": signs, "centred": options.centred}
-    return Explanation(raw, [level_name(level) for level in subject.levels], record=record)
+    return Explanation(raw, subject.layers, record=record)
 
 
 def first_component(activations: FloatArray, *, centred: bool = False) -> FloatArray:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lungct.types import FloatArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,14 @@ class Geometry:
     def to_slice(self, cells: FloatArray) -> FloatArray:
         """(..., h, w) values of feature cells -> (..., Y, X) float32 on the stored slice."""
         return self._resample(cells, self.slice_yx)
+
+    def pixels_to_slice(self, values: Tensor) -> Tensor:
+        """(D, H, W) float32 on the detector's input -> (D, Y, X) on the stored slice."""
+        if self.input_yx == self.slice_yx or not len(values):
+            return values if len(values) else values.new_zeros(0, *self.slice_yx)
+        from torch.nn import functional as F
+
+        return F.interpolate(values[:, None], size=self.slice_yx, mode="bilinear", antialias=True)[:, 0]
 
     def matrices_to_input(self, map_hw: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
         """(H, h) and (W, w) float32 that take a map to the detector's input as ``rows @ map @ columns.T``."""

@@ -1,7 +1,9 @@
-"""A trained detector opened at its feature pyramid: input, features, and the level each detection is read from."""
+"""A trained detector opened at its feature pyramid: input, levels, and the place that each detection comes from."""
 
 from __future__ import annotations
 
+import math
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import boxes as box_ops
 
@@ -20,11 +23,7 @@ from lungct.models.device import amp_dtype, autocast
 from lungct.types import Detections, IntArray
 
 SAME_BOX_PX = 0.01
-
-
-def level_name(level: int) -> str:
-    """How a pyramid level is called in the outputs."""
-    return f"fpn.{level}"
+MADE_IOU = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +33,20 @@ class Network:
     Attributes:
         model: the detector and its card.
         amp: number format of the perturbed passes; activations are always read in float32.
+
+    Raises:
+        InputError: the detector stands on no feature pyramid.
     """
 
     model: LoadedModel
     amp: str = "off"
+
+    def __post_init__(self) -> None:
+        if not hasattr(getattr(self.detector, "backbone", None), "fpn"):
+            raise InputError(
+                "the model has no feature pyramid (backbone.fpn), and a map is read at the level of its detection",
+                "explain a detector of lungct train",
+            )
 
     @property
     def detector(self) -> Any:
@@ -48,6 +57,13 @@ class Network:
     def two_stage(self) -> bool:
         """Whether scores come from a RoI head."""
         return hasattr(self.detector, "roi_heads")
+
+    def level_name(self, level: int) -> str:
+        """How a level of the pyramid is called: P2 has stride 4, P3 stride 8, and so on.
+
+        Source: Lin 2017 (FPN).
+        """
+        return f"P{int(math.log2(self.model.card.strides[level]))}"
 
     def autocast(self) -> Any:
         """The block that perturbed passes run in."""
@@ -67,6 +83,22 @@ class Network:
         features: Mapping[str, Tensor] = self.detector.backbone(images.tensors)
         return features
 
+    def laterals(self, images: ImageList) -> list[Tensor]:
+        """Per level (B, C, h, w) what the trunk gives to it, before anything of the coarser levels is added."""
+        backbone = self.detector.backbone
+        taps = backbone.body(images.tensors).values()
+        return [lateral(tap) for lateral, tap in zip(backbone.fpn.inner_blocks, taps, strict=True)]
+
+    def merge(self, laterals: Sequence[Tensor]) -> Mapping[str, Tensor]:
+        """The pyramid of its laterals, as torchvision's FeaturePyramidNetwork goes on from there."""
+        blocks = self.detector.backbone.fpn.layer_blocks
+        inner = laterals[-1]
+        levels = [blocks[-1](inner)]
+        for level in range(len(laterals) - 2, -1, -1):
+            inner = laterals[level] + F.interpolate(inner, size=laterals[level].shape[-2:], mode="nearest")
+            levels.insert(0, blocks[level](inner))
+        return OrderedDict((str(level), one) for level, one in enumerate(levels))
+
     def class_indices(self, labels: IntArray) -> Tensor:
         """(D,) COCO category ids to the columns of the detector's class scores.
 
@@ -77,7 +109,8 @@ class Network:
         unknown = sorted(set(labels.tolist()) - set(known))
         if unknown:
             raise InputError(f"detections of category {unknown[0]}, the model knows {', '.join(map(str, known))}")
-        return torch.tensor([known.index(label) + 1 for label in labels.tolist()], device=self.model.device)
+        columns = [known.index(label) + 1 for label in labels.tolist()]
+        return torch.tensor(columns, dtype=torch.int64, device=self.model.device)
 
     def geometry(self, slice_yx: tuple[int, int], image: Tensor, images: ImageList) -> Geometry:
         """How map cells and pixels of one prepared image relate."""
@@ -102,10 +135,30 @@ class Network:
         levels: IntArray = pool.map_levels([boxes]).cpu().numpy()
         return levels
 
+    def proposals_of(
+        self, features: Mapping[str, Tensor], boxes: Tensor, classes: Tensor, images: ImageList
+    ) -> tuple[Tensor, Tensor]:
+        """(D, 4) the proposal that each box was decoded from, and (D,) whether there is one (two-stage detectors).
+
+        Every proposal is decoded again; the kept one is that whose box is nearest. Where that overlaps the box by less
+        than IoU .9, the model did not make the box, and the box itself is taken as its proposal.
+        """
+        heads = self.detector.roi_heads
+        proposals = self.detector.rpn(images, features)[0]
+        _, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, images.image_sizes)))
+        decoded = heads.box_coder.decode(deltas.float(), proposals)
+        decoded = box_ops.clip_boxes_to_image(decoded, images.image_sizes[0])
+        chosen, made = boxes.clone(), torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+        for number, label in enumerate(classes.tolist() if len(decoded) else ()):
+            nearest = int((decoded[:, label] - boxes[number]).abs().amax(dim=1).argmin())
+            if box_ops.box_iou(boxes[number][None], decoded[nearest, label][None]) >= MADE_IOU:
+                chosen[number], made[number] = proposals[0][nearest], True
+        return chosen, made
+
     def anchors_of(
         self, features: Mapping[str, Tensor], boxes: Tensor, classes: Tensor, images: ImageList
-    ) -> tuple[IntArray, IntArray]:
-        """(D,) level and (D,) place in it of the anchor that each box was decoded from (one-stage detectors).
+    ) -> tuple[IntArray, IntArray, Tensor]:
+        """(D,) level, (D,) place in it and (D, 4) the anchor that each box was decoded from (one-stage detectors).
 
         Every anchor is decoded again; the kept one is that whose box is nearest, and among equal boxes the best scored.
         """
@@ -114,13 +167,15 @@ class Network:
         decoded, scores = dense_answers(self.detector, maps, anchors)
         decoded = box_ops.clip_boxes_to_image(decoded[0], images.image_sizes[0])
         places = [
-            _nearest(decoded, scores[0, :, label], box) for box, label in zip(boxes, classes.tolist(), strict=True)
+            nearest_box(decoded, scores[0, :, label], box) for box, label in zip(boxes, classes.tolist(), strict=True)
         ]
-        return _split_by_level(places, [one.shape[-2] * one.shape[-1] for one in maps], len(anchors))
+        levels, inside = _split_by_level(places, [one.shape[-2] * one.shape[-1] for one in maps], len(anchors))
+        return levels, inside, anchors[places]
 
 
-def _nearest(decoded: Tensor, scores: Tensor, box: Tensor) -> int:
-    distance = (decoded - box).abs().amax(dim=1)
+def nearest_box(found: Tensor, scores: Tensor, box: Tensor) -> int:
+    """Place among (N, 4) boxes of that whose sides are nearest to a box, and of equal ones of the best scored."""
+    distance = (found - box).abs().amax(dim=1)
     same = distance <= distance.min() + SAME_BOX_PX
     return int(torch.where(same, scores, scores.new_tensor(-1.0)).argmax())
 

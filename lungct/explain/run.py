@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 
+from lungct import registry
 from lungct.data.dataset import SliceReader
 from lungct.errors import UsageError
 from lungct.explain.base import Explanation, MethodOptions, Subject, load_method
+from lungct.explain.goals import check_options
 from lungct.explain.matching import matched
 from lungct.explain.network import Network
 from lungct.explain.targets import AUTO, best, open_image
@@ -42,19 +44,21 @@ class ExplainOptions:
         max_images: at most so many images, in turn from every patient, spread over each one's slices; None all.
         image_ids: only these images; empty all.
         level: pyramid level read, ``auto`` for the one each detection comes from.
-        scorer: how a perturbed detection is scored: ``roi`` or ``match``.
+        scorer: how a perturbed detection is scored: ``roi``, ``match``, or ``auto`` for each method's own.
+        target: what of a detection is explained, a name of ``registry.TARGETS``.
         amp: number format of the perturbed passes. Detection runs as ``lungct predict`` does by default.
         override: take slices whose spacing or HU range differs from the training's.
         detections: COCO results to explain in place of the model's own.
     """
 
-    methods: Sequence[str] = ("eigencam",)
+    methods: Sequence[str] = (registry.DEFAULT_METHOD,)
     top: int = 5
     score_threshold: float = 0.3
     max_images: int | None = None
     image_ids: Sequence[str] = ()
     level: str = AUTO
-    scorer: str = "roi"
+    scorer: str = AUTO
+    target: str = "score"
     amp: str = "off"
     override: bool = False
     detections: Path | None = None
@@ -132,13 +136,17 @@ def prepare(run: Path, slices: Path, options: ExplainOptions) -> Job:
         InputError, UsageError: see :func:`explain`.
     """
     use_threads(options.threads)
+    check_options(options.methods, options.scorer, options.target)
     split = read_truth(slices)
     truth = _chosen(split, options) if options.image_ids or options.max_images is not None else split
     model = load_model(run, options.device)
     model.detector.to(memory_format=torch.channels_last)
     settings = {
         "model_sha256": sha256_of(run / FILE_NAME if run.is_dir() else run),
-        **{name: getattr(options, name) for name in ("top", "score_threshold", "level", "scorer", "amp", "override")},
+        **{
+            name: getattr(options, name)
+            for name in ("top", "score_threshold", "level", "scorer", "target", "amp", "override")
+        },
         **dataclasses.asdict(options.method),
         "slices_sha256": sha256_of(slices),
         "detections_sha256": None if options.detections is None else sha256_of(options.detections),
@@ -211,6 +219,8 @@ def open_subject(job: Job, image: CocoImage, detections: Detections) -> Subject:
         detections,
         level=job.options.level,
         scorer=job.options.scorer,
+        target=job.options.target,
+        spacing_mm_xy=image.spacing_mm_xy,
         name=image.file_name,
     )
 

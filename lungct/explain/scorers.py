@@ -1,8 +1,8 @@
 """How strongly the detector still makes the same detections on a changed image.
 
 A detector returns a set, and a detection may be gone after a change: below the score threshold, lost to non-maximum
-suppression, or moved. ``roi`` therefore reads the score at the fixed place before any of that; ``match`` detects anew
-and looks for the detection in what comes out.
+suppression, or moved. ``roi`` therefore reads the target at the fixed place before any of that; ``match`` detects anew
+and looks for the detection in what comes out; D-RISE compares with every candidate there is.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from lungct.explain.goals import THESIS, thesis_score
 from lungct.explain.network import Network
-from lungct.models.dense import dense_scores
+from lungct.explain.places import Places
 from lungct.models.detector import score_threshold
-from lungct.types import IntArray
 
 SCORERS = ("roi", "match")
 LOST_BELOW_IOU = 0.5
@@ -35,59 +34,24 @@ class Scores:
 
 
 class Scorer(Protocol):
-    """The scores of fixed detections on changed images."""
+    """The target's value for fixed detections on changed images; the score where nothing else is asked."""
 
     def __call__(self, batch: Tensor) -> Scores:
         """Score (B, C, H, W) images in 0..1."""
 
 
 @dataclass(frozen=True, eq=False)
-class RoiScorer:
-    """Faster R-CNN: the class probability that the box head gives the detection's own box; no proposals, no NMS.
-
-    Attributes:
-        boxes: (D, 4) in the detector's own pixels.
-        classes: (D,) columns of the class scores.
-    """
+class PlaceScorer:
+    """The target at the proposal or anchor that each detection comes from: no proposals, no NMS, none is ever lost."""
 
     network: Network
-    boxes: Tensor
-    classes: Tensor
+    places: Places
+    goal: str = "score"
 
     def __call__(self, batch: Tensor) -> Scores:
-        heads = self.network.detector.roi_heads
         with torch.inference_mode(), self.network.autocast():
-            images = self.network.prepare(batch)
-            features = self.network.pyramid(images)
-            pooled = heads.box_roi_pool(features, [self.boxes] * len(batch), images.image_sizes)
-            logits, _ = heads.box_predictor(heads.box_head(pooled))
-            probability = logits.float().softmax(-1).reshape(len(batch), len(self.boxes), -1)
-            score = probability[:, torch.arange(len(self.boxes), device=batch.device), self.classes]
-        return Scores(score, torch.zeros_like(score, dtype=torch.bool))
-
-
-@dataclass(frozen=True, eq=False)
-class AnchorScorer:
-    """RetinaNet and FCOS: the score of the anchor or place that the detection was decoded from.
-
-    Attributes:
-        levels, places: (D,) level of the anchor and its place in it.
-        classes: (D,) columns of the class scores.
-    """
-
-    network: Network
-    levels: IntArray
-    places: IntArray
-    classes: Tensor
-
-    def __call__(self, batch: Tensor) -> Scores:
-        score = torch.empty(len(batch), len(self.levels), device=batch.device)
-        with torch.inference_mode(), self.network.autocast():
-            maps = list(self.network.pyramid(self.network.prepare(batch)).values())
-            for level in np.unique(self.levels):
-                mine = np.flatnonzero(self.levels == level)
-                found = dense_scores(self.network.detector, [maps[level]])
-                score[:, mine] = found[:, self.places[mine], self.classes[mine]]
+            features = self.network.pyramid(self.network.prepare(batch))
+            score = self.places.values(features, self.goal)
         return Scores(score, torch.zeros_like(score, dtype=torch.bool))
 
 
@@ -100,11 +64,14 @@ class MatchScorer:
     Attributes:
         boxes: (D, 4) in pixels of the detector's input.
         classes: (D,) network labels.
+        scores: (D,) of the detections, read by the thesis target.
     """
 
     network: Network
     boxes: Tensor
     classes: Tensor
+    scores: Tensor | None = None
+    goal: str = "score"
 
     def __call__(self, batch: Tensor) -> Scores:
         score = torch.zeros(len(batch), len(self.boxes), device=batch.device)
@@ -112,12 +79,14 @@ class MatchScorer:
         with torch.inference_mode(), self.network.autocast(), _everything(self.network.detector):
             outputs = self.network.detector(list(batch))
         for place, found in enumerate(outputs):
-            if not len(found["boxes"]):
-                continue
-            iou = box_iou(self.boxes, found["boxes"].float()).nan_to_num()  # two boxes without area
-            iou = iou * (self.classes[:, None] == found["labels"][None])
-            overlap[place] = iou.amax(dim=1)
-            score[place] = (iou * found["scores"].float()).amax(dim=1)
+            if self.goal == THESIS and self.scores is not None:
+                parts = found["boxes"], found["labels"], found["scores"]
+                score[place], overlap[place] = thesis_score(self.boxes, self.classes, self.scores, parts)
+            elif len(found["boxes"]) and len(self.boxes):
+                iou = box_iou(self.boxes, found["boxes"].float()).nan_to_num()  # two boxes without area
+                iou = iou * (self.classes[:, None] == found["labels"][None])
+                overlap[place] = iou.amax(dim=1)
+                score[place] = (iou * found["scores"].float()).amax(dim=1)
         return Scores(score, overlap < LOST_BELOW_IOU)
 
 

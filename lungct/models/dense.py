@@ -8,26 +8,26 @@ from typing import Any
 from torch import Tensor
 
 
-def dense_scores(detector: Any, maps: Sequence[Tensor]) -> Tensor:
-    """(B, places, K) float32 in 0..1 of RetinaNet or FCOS, as their detections are scored.
+def dense_outputs(detector: Any, maps: Sequence[Tensor], anchors: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    """(B, places, 4) float32 boxes decoded from (places, 4) anchors, not clipped, and what the head says of them.
 
-    Source: Tian 2020, the geometric mean of class probability and centre-ness; RetinaNet has the probability alone.
+    That is the (B, places, K) float32 class probability and, for FCOS, the (B, places, 1) centre-ness in 0..1.
     """
     head = detector.head
     probability: Tensor = head.classification_head(list(maps)).float().sigmoid()
-    if not hasattr(head.regression_head, "bbox_ctrness"):
-        return probability
-    _, centerness = head.regression_head(list(maps))
-    score: Tensor = (probability * centerness.float().sigmoid()).sqrt()
-    return score
+    regression = head.regression_head(list(maps))
+    if isinstance(regression, tuple):
+        boxes = detector.box_coder.decode(regression[0].float(), anchors)
+        return boxes, probability, regression[1].float().sigmoid()
+    count = len(regression)
+    decoded = detector.box_coder.decode_single(regression.float().flatten(0, 1), anchors.repeat(count, 1))
+    return decoded.unflatten(0, (count, -1)), probability, None
 
 
 def dense_answers(detector: Any, maps: Sequence[Tensor], anchors: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, places, 4) float32 boxes decoded from (places, 4) anchors, not clipped, and :func:`dense_scores` of them."""
-    regression = detector.head.regression_head(list(maps))
-    if isinstance(regression, tuple):
-        boxes = detector.box_coder.decode(regression[0].float(), anchors)
-        return boxes, dense_scores(detector, maps)
-    count = len(regression)
-    decoded = detector.box_coder.decode_single(regression.float().flatten(0, 1), anchors.repeat(count, 1))
-    return decoded.unflatten(0, (count, -1)), dense_scores(detector, maps)
+    """(B, places, 4) float32 boxes of RetinaNet or FCOS, not clipped, and (B, places, K) scores as detections have.
+
+    Source: Tian 2020, the geometric mean of class probability and centre-ness; RetinaNet has the probability alone.
+    """
+    boxes, probability, centerness = dense_outputs(detector, maps, anchors)
+    return boxes, probability if centerness is None else (probability * centerness).sqrt()

@@ -89,7 +89,7 @@ def model(request: pytest.FixtureRequest) -> LoadedModel:
 def subject(model: LoadedModel) -> Subject:
     """A detector opened at two detections of one slice."""
     image_hu = disc_slice((30, 40), 6)
-    return open_image(Network(model), image_hu, boxes_at((24, 34, 36, 46), (4, 4, 14, 12)))
+    return open_image(Network(model), image_hu, boxes_at((24, 34, 36, 46), (4, 4, 14, 12)), spacing_mm_xy=(0.7, 0.7))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ FLAT = Geometry((4, 5), (4, 5), (4, 5), (4, 5))
 
 @pytest.mark.parametrize("name", registry.METHODS)
 def test_every_method_gives_one_map_per_detection(name: str, subject: Subject) -> None:
-    explanation = load_method(name)(subject, MethodOptions())
+    explanation = load_method(name)(subject, MethodOptions(samples=2, masks=50))
     maps, flags = finish(explanation, subject.geometry)
     assert maps.shape == (2, *subject.geometry.slice_yx)
     assert maps.dtype == np.float16

@@ -53,7 +53,7 @@ def test_a_map_and_an_overlay_per_detection(world: Path) -> None:
         maps = read_heatmaps(world / "heatmaps" / "eigencam" / record["path"])
         assert maps.method == "eigencam"
         assert maps.heatmaps.shape == (record["detections"], 72, 64)
-        assert maps.layers.split(",")[0].startswith("fpn.")
+        assert maps.layers.split(",")[0].startswith("P")
         assert set(maps.provenance["sign"]) <= {-1, 1}
         for number in range(record["detections"]):
             assert (world / "heatmaps" / "eigencam" / f"{record['image_id']}_{number}.png").is_file()

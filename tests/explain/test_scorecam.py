@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from lungct.explain.base import MethodOptions, Subject, finish
 from lungct.explain.geometry import Geometry
-from lungct.explain.scorecam import scorecam, weights_of
+from lungct.explain.masked_channels import weights_of
+from lungct.explain.scorecam import scorecam
 from lungct.explain.scorers import Scores
 from lungct.types import Detections
 

@@ -41,8 +41,8 @@ def test_match_returns_the_detections_own_scores(detector: str, found: tuple[flo
     assert not scores.lost.any()
 
 
-@pytest.mark.parametrize("detector", ["retinanet", "fcos"])
-def test_a_dense_detector_finds_the_place_each_detection_was_decoded_from(
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_a_detector_finds_the_place_each_detection_was_decoded_from(
     detector: str, found: tuple[float, np.ndarray]
 ) -> None:
     model = untrained(detector, found[0])
@@ -62,17 +62,14 @@ def test_every_backbone_is_opened_at_its_own_detections(detector: str, backbone:
     assert len(own) > 0
     assert set(subject.activations) == set(subject.levels.tolist())
     assert all(one.shape == (16, 80 >> (2 + level), 64 >> (2 + level)) for level, one in subject.activations.items())
-    if detector == "faster-rcnn":  # its detections were scored on proposals, not on the boxes that came out
-        assert (score > 0.05).all()
-    else:
-        np.testing.assert_allclose(score, own.scores, atol=1e-4)
+    np.testing.assert_allclose(score, own.scores, atol=1e-4)
 
 
 def test_roi_scorer_is_the_box_head_on_the_box_itself(found: tuple[float, np.ndarray]) -> None:
     """torchvision's own head, given the detections as its proposals, gives the same probabilities."""
     model = untrained("faster-rcnn", found[0])
     boxes = boxes_at((24, 34, 36, 46), (4, 4, 14, 12), (0, 0, 64, 72))
-    subject = open_image(Network(model), found[1], boxes)
+    subject = open_image(Network(model), found[1], boxes, missed=np.ones(3, bool))
     network = model.detector
     with torch.inference_mode():
         images, _ = network.transform([subject.image])  # type: ignore[operator]
@@ -84,6 +81,7 @@ def test_roi_scorer_is_the_box_head_on_the_box_itself(found: tuple[float, np.nda
         )
     expected = logits.softmax(-1)[:, 1]
     np.testing.assert_allclose(subject.scorer(subject.image[None]).score[0].numpy(), expected.numpy(), atol=1e-6)
+    np.testing.assert_allclose(subject.detections.scores, expected.numpy(), atol=1e-6)
 
 
 def test_scores_do_not_depend_on_the_batch(model: LoadedModel) -> None:
@@ -117,11 +115,11 @@ def test_roi_level_is_that_of_the_fpn_paper() -> None:
 
 def test_level_can_be_forced_and_must_exist(model: LoadedModel) -> None:
     image_hu, boxes = disc_slice((30, 40), 6), boxes_at((24, 34, 36, 46))
-    subject = open_image(Network(model), image_hu, boxes, level="2")
+    subject = open_image(Network(model), image_hu, boxes, level="P4")
     assert subject.levels.tolist() == [2]
     assert list(subject.activations) == [2]
-    with pytest.raises(UsageError, match="levels 0 to 2"):
-        open_image(Network(model), image_hu, boxes, level="3")
+    with pytest.raises(UsageError, match="levels P2, P3, P4"):
+        open_image(Network(model), image_hu, boxes, level="P5")
 
 
 def test_unknown_category_is_refused(model: LoadedModel) -> None:
