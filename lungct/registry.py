@@ -154,6 +154,18 @@ STEMS = ("mean", "repeat")
 STRIDES = (4, 8, 16, 32)
 """Where a pyramid can have levels; stride 4 (P2) sees the smallest nodules."""
 
+TTA: Mapping[str, str] = {
+    "none": "the slice as it is",
+    "flip": "and left to right, 2 views",
+    "flips": "mirrored in both directions, 4 views",
+    "intensity": "darker and brighter by a tenth, 3 views",
+    "full": "flips and intensity, 12 views",
+}
+"""Views of a slice that a detector looks at together."""
+
+FUSE_IOU = 0.5
+"""From which on boxes of two views or models are of one thing; .55 in Solovyev 2021, of larger things."""
+
 METHODS: Mapping[str, Entry] = {
     "odam": Entry(
         "gradient x activation at the detection's own level", "lungct.explain.odam", "Zhao & Chan 2023", inside=True

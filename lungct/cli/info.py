@@ -64,6 +64,7 @@ def _choices() -> dict[str, dict[str, registry.Entry | str]]:
         "box losses": dict(registry.BOX_LOSSES),
         "presets": dict(registry.PRESETS),
         "HU windows": dict(windows),
+        "views": dict(registry.TTA),
         "methods": dict(registry.METHODS),
         "rules": dict(registry.RULES),
     }

@@ -3,7 +3,8 @@
 On slices or on whole scans: a COCO file gives a COCO results file. A scan, a folder of scans (raw, or of lungct
 preprocess) or of DICOM series is brought to the model's spacing in memory; every slice is searched, overlapping boxes
 of neighbouring slices are linked, and a folder is written: nodules.csv (a LUNA16 submission with box and slice
-range), detections.json, manifest.ndjson. OUT is detections.json or nodules/ if left out.
+range), detections.json, manifest.ndjson. OUT is detections.json or nodules/ if left out. What --tta sees in several
+views, and what the models of --ensemble find, is joined by weighted box fusion (Solovyev 2021).
 
 Example: lungct predict run/ slices/test.json detections.json
 """
@@ -17,9 +18,10 @@ import typer
 
 from lungct.cli import options, streams
 from lungct.cli.result import Result, Table
-from lungct.registry import LINKINGS
+from lungct.registry import FUSE_IOU, LINKINGS, TTA
 
 SCANS = "Scans"
+TOGETHER = "Views and models together"
 
 
 def run(
@@ -43,6 +45,19 @@ def run(
         float,
         typer.Option("--gap-mm", min=0, help="Largest distance of two slices that are linked.", rich_help_panel=SCANS),
     ] = 2.5,
+    tta: Annotated[
+        str, options.choice("--tta", tuple(TTA), "Views of a slice to look at.", rich_help_panel=TOGETHER)
+    ] = "none",
+    ensemble: Annotated[
+        list[Path] | None,
+        typer.Option("--ensemble", help="Run that detects with the first; repeatable.", rich_help_panel=TOGETHER),
+    ] = None,
+    fuse_iou: Annotated[
+        float,
+        typer.Option(
+            "--fuse-iou", min=0.01, max=1, help="IoU from which boxes are of one thing.", rich_help_panel=TOGETHER
+        ),
+    ] = FUSE_IOU,
     keep_ids: options.KeepIds = False,
     key_file: options.KeyFile = None,
     device: options.Device = "auto",
@@ -65,7 +80,18 @@ def run(
         return Result(data=facts, tables=[Table(tuple(facts), [tuple(facts.values())], "to predict")])
     linking = LinkOptions(link_by, link_overlap, gap_mm)
     wanted = inference.PredictOptions(
-        batch, score_threshold, device, threads, override, linking, keep_going, naming, share
+        batch,
+        score_threshold,
+        device,
+        threads,
+        override,
+        linking,
+        keep_going,
+        naming,
+        share,
+        tuple(ensemble or ()),
+        tta,
+        fuse_iou,
     )
     with streams.progress() as progress:
         done = inference.predict(model, source, out, wanted, overwrite=overwrite, progress=progress)

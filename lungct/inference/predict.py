@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lungct.ct.stack import stack
 from lungct.errors import InputError, LungctError, UsageError
 from lungct.inference.link import FoundNodule, LinkOptions, link, write_found
 from lungct.inference.model_grid import at_model_grid
@@ -16,11 +15,12 @@ from lungct.io.coco import CocoTruth, read_truth, write_detections
 from lungct.io.manifest import sha256_of, write_manifest
 from lungct.preprocessing.input_key import said_of_scan
 from lungct.preprocessing.shard import WHOLE, Shard
+from lungct.registry import FUSE_IOU
 from lungct.sources.pseudonym import Naming
 from lungct.types import Detections, Progress, Scan, Volume, no_progress
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a dry run needs none
-    from lungct.models.detector import LoadedModel
+    from lungct.inference.ensemble import Ensemble
 
 SLICES_OUT = Path("detections.json")
 SCANS_OUT = Path("nodules")
@@ -35,6 +35,9 @@ class PredictOptions:
 
     Attributes:
         batch: slices per network pass.
+        ensemble: further run folders whose models detect together with the first.
+        tta: views of each slice, of ``registry.TTA``.
+        fuse_iou: from which on boxes of two views or models are of one thing.
         score_threshold: lowest score that is reported.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         threads: CPU threads; 0 leaves the library's choice.
@@ -54,6 +57,9 @@ class PredictOptions:
     keep_going: bool = False
     naming: Naming = field(default_factory=Naming)
     shard: Shard = WHOLE
+    ensemble: tuple[Path, ...] = ()
+    tta: str = "none"
+    fuse_iou: float = FUSE_IOU
 
 
 @dataclass(frozen=True)
@@ -122,11 +128,11 @@ def predict(
     out = _checked_out(source, out, overwrite=overwrite, shard=options.shard)
     given = read_truth(source) if is_slices(source) else _scans(source, options.naming)
 
+    from lungct.inference.ensemble import load_ensemble
     from lungct.models.device import use_threads
-    from lungct.models.load import load_model
 
     use_threads(options.threads)
-    model = load_model(run, options.device)
+    model = load_ensemble((run, *options.ensemble), options.device, tta=options.tta, iou=options.fuse_iou)
     if isinstance(given, CocoTruth):
         return _predict_slices(model, given, out, options, progress)
     return _Scanning(model, run, options, progress).predict(given, out, overwrite=overwrite)
@@ -162,12 +168,9 @@ def _scans(source: Path, naming: Naming) -> Sequence[Scan]:
 
 
 def _predict_slices(
-    model: LoadedModel, truth: CocoTruth, out: Path, options: PredictOptions, progress: Progress
+    model: Ensemble, truth: CocoTruth, out: Path, options: PredictOptions, progress: Progress
 ) -> PredictSummary:
-    from lungct.inference.detect import detect_slices
-
-    found = detect_slices(
-        model,
+    found = model.detect_slices(
         truth,
         batch=options.batch,
         score_threshold=options.score_threshold,
@@ -181,7 +184,7 @@ def _predict_slices(
 
 @dataclass(frozen=True)
 class _Scanning:
-    model: LoadedModel
+    model: Ensemble
     run: Path
     options: PredictOptions
     progress: Progress
@@ -222,16 +225,13 @@ class _Scanning:
         )
 
     def _detect(self, volume: Volume, case_id: str) -> dict[int, Detections]:
-        from lungct.inference.detect import detect_arrays
-
         found: dict[int, Detections] = {}
-        context, step = self.model.card.in_channels, CHUNK * self.options.batch
+        step = CHUNK * self.options.batch
         for start in range(0, len(volume.hu), step):
             indices = range(start, min(start + step, len(volume.hu)))
-            stacks = [stack(volume.hu, z, context) for z in indices]
-            marks = detect_arrays(
-                self.model,
-                stacks,
+            marks = self.model.detect_volume(
+                volume.hu,
+                indices,
                 ids=[f"{case_id}/{z:04d}" for z in indices],
                 batch=self.options.batch,
                 score_threshold=self.options.score_threshold,
@@ -242,13 +242,19 @@ class _Scanning:
 
     def _stated(self) -> dict[str, Any]:
         """What decides the output; not where or how fast it was computed."""
-        weights = self.run / "model.safetensors" if self.run.is_dir() else self.run
+        digests = [_digest(run) for run in (self.run, *self.options.ensemble)]
+        together = {"ensemble_sha256": digests[1:], "tta": self.options.tta, "fuse_iou": self.options.fuse_iou}
         return {
-            "model_sha256": sha256_of(weights),
+            "model_sha256": digests[0],
+            **(together if len(digests) > 1 or self.options.tta != "none" else {}),
             "score_threshold": self.options.score_threshold,
             "override": self.options.override,
             "link": asdict(self.options.link),
         }
+
+
+def _digest(run: Path) -> str:
+    return sha256_of(run / "model.safetensors" if run.is_dir() else run)
 
 
 def _record(scan: Scan, volume: Volume, found: dict[int, Detections], linked: Sequence[FoundNodule]) -> dict[str, Any]:
