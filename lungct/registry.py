@@ -142,6 +142,13 @@ BOX_LOSSES: Mapping[str, str] = {
     "ciou": "IoU, distance of the centres and aspect (Zheng 2020)",
 }
 
+SAMPLINGS: Mapping[str, str] = {
+    "shuffle": "every slice once an epoch",
+    "balanced": "batches of equal parts of each class, the small classes cycled until the largest was seen once",
+    "curriculum": "nodules of difficulty up to .4 + epoch / 6, drawn with replacement",
+    "curriculum-balanced": "equal parts of each class, of difficulty up to .35 + the share of epochs done",
+}
+
 OPTIMIZERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("cosine", "warm-restarts", "plateau", "step", "constant")
 AMP = ("auto", "off", "bf16", "fp16")

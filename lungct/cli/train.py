@@ -20,6 +20,7 @@ from lungct.cli.result import Result, Table
 
 MODEL = "Model"
 LEARNING = "Learning"
+SHOWING = "What it is shown"
 
 Detector = Annotated[
     str | None,
@@ -147,11 +148,34 @@ Schedule = Annotated[
 ]
 Crop = Annotated[
     int | None,
-    typer.Option("--crop", help="Side of random crops, network px; 0: whole slices.", rich_help_panel=LEARNING),
+    typer.Option("--crop", help="Side of random crops, network px; 0: whole slices.", rich_help_panel=SHOWING),
 ]
 Augment = Annotated[
     bool | None,
-    typer.Option("--augment/--no-augment", help="Flips, scale and HU jitter.", rich_help_panel=LEARNING),
+    typer.Option("--augment/--no-augment", help="Flips, scale and HU jitter.", rich_help_panel=SHOWING),
+]
+Sampling = Annotated[
+    str | None,
+    options.choice("--sampling", tuple(registry.SAMPLINGS), "How slices are drawn.", rich_help_panel=SHOWING),
+]
+PositiveShare = Annotated[
+    float | None,
+    typer.Option(
+        "--positive-share", help="Share of each batch that has nodules; 0: as it comes.", rich_help_panel=SHOWING
+    ),
+]
+HardNegatives = Annotated[
+    str | None,
+    typer.Option(
+        "--hard-negatives",
+        metavar="FILE",
+        help="Detections of an earlier run on train.json; its false positives are seen again.",
+        rich_help_panel=SHOWING,
+    ),
+]
+HardShare = Annotated[
+    float | None,
+    typer.Option("--hard-share", help="Share of each batch drawn for these.", rich_help_panel=SHOWING),
 ]
 ValidateEvery = Annotated[
     int | None,
@@ -225,6 +249,10 @@ def run(
     ema: Ema = None,
     crop: Crop = None,
     augment: Augment = None,
+    sampling: Sampling = None,
+    positive_share: PositiveShare = None,
+    hard_negatives: HardNegatives = None,
+    hard_share: HardShare = None,
     validate_every: ValidateEvery = None,
     patience: Patience = None,
     amp: Amp = None,

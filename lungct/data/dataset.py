@@ -1,7 +1,8 @@
-"""A split of slices as tensors for training: each item is drawn from (seed, epoch, index) alone, in any process."""
+"""A split of slices as tensors for training: each item depends on the seed and its key alone, in any process."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lungct.data.sampling import Draw
+from lungct.data.streams import ANYWHERE
 from lungct.data.view import ViewOptions, draw_view, show_boxes, show_image
 from lungct.errors import InputError
 from lungct.io.coco import CocoImage, CocoTruth
 from lungct.io.npz import read_slice
+from lungct.types import FloatArray
 
 CACHE_BYTES = 2 * 2**30
 """Decoded int16 slices kept in memory by one process; the rest is read again each epoch."""
@@ -53,13 +57,27 @@ class SliceReader:
 class TrainingSlices(Dataset[Sample]):
     """Random views of the slices of a split.
 
-    Item ``(epoch, index)`` is ``(image, target)``: image (C, h, w) float32 in 0..1, target as torchvision's detectors
-    want it: ``boxes`` (N, 4) float32 network pixels, ``labels`` (N,) int64 in 1..K; (0, 4) and (0,) without a nodule.
+    Item ``(epoch, image, turn, spot)``, see :class:`lungct.data.sampling.Draw`, is ``(image, target)``: image (C, h, w)
+    float32 in 0..1, target as torchvision's detectors want it: ``boxes`` (N, 4) float32 network pixels, ``labels`` (N,)
+    int64 in 1..K; (0, 4) and (0,) without a nodule.
+
+    Args:
+        spots_xyxy_px: (S, 4) boxes that the spots of draws number, stored pixels.
     """
 
-    def __init__(self, truth: CocoTruth, view: ViewOptions, *, seed: int, in_channels: int) -> None:
+    def __init__(
+        self,
+        truth: CocoTruth,
+        view: ViewOptions,
+        *,
+        seed: int,
+        in_channels: int,
+        spots_xyxy_px: FloatArray | None = None,
+        read: SliceReader | None = None,
+    ) -> None:
         self.truth, self.view, self.seed, self.in_channels = truth, view, seed, in_channels
-        self._read = SliceReader(truth)
+        self.spots_xyxy_px = spots_xyxy_px
+        self._read = read or SliceReader(truth)
         label_of = {category: label for label, category in enumerate(sorted(truth.categories), 1)}
         self._boxes, self._labels = [], []
         for image in truth.images:
@@ -70,21 +88,22 @@ class TrainingSlices(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.truth.images)
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
-        epoch, index = key
+    def __getitem__(self, key: Draw | tuple[int, int]) -> Sample:
+        epoch, index, turn, spot = Draw(*key)
         image = self.truth.images[index]
         image_hu = self._read(image)
         if len(image_hu) != self.in_channels:
             path = self.truth.root / image.file_name
             raise InputError.of(path, f"has {len(image_hu)} channels, the first slice has {self.in_channels}")
-        random = np.random.default_rng((self.seed, epoch, index))
+        random = np.random.default_rng((self.seed, epoch, index, *((turn,) if turn else ())))
         boxes, labels = self._boxes[index], self._labels[index]
-        view = draw_view(random, (image.height, image.width), boxes, self.view)
+        around = None if spot == ANYWHERE or self.spots_xyxy_px is None else self.spots_xyxy_px[spot]
+        view = draw_view(random, (image.height, image.width), boxes, self.view, around)
         boxes, labels = show_boxes(boxes, labels, view)
         shown = show_image(torch.from_numpy(image_hu), view, self.view.hu_window)
         return shown, {"boxes": boxes, "labels": labels}
 
-    def __getitems__(self, keys: list[tuple[int, int]]) -> list[Sample] | InputError:
+    def __getitems__(self, keys: Sequence[Draw | tuple[int, int]]) -> list[Sample] | InputError:
         """A batch; a slice that cannot be read comes back as its error, for a worker process would blur the message."""
         try:
             return [self[key] for key in keys]

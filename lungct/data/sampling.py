@@ -1,28 +1,83 @@
-"""In which order slices are seen: a permutation per epoch that depends on the seed and the epoch alone."""
+"""In which order slices are seen: batches that depend on the slices, the options, the seed and the epoch alone.
+
+So a resumed run needs no state of it: the batches of an epoch are what they would have been.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from torch.utils.data import Sampler
 
+from lungct.data.streams import ANYWHERE, Cycled, Eligible, Stream, turns
 
-class EpochBatches(Sampler[list[tuple[int, int]]]):
-    """Batches of ``(epoch, index)`` keys; the last one is filled up from the start of the permutation.
+_OTHER_STREAMS = 2**31
+"""Keeps the seeds of streams apart from those of slices."""
 
-    A filled batch keeps the statistics of batch norm and the step count per epoch even.
+
+class Draw(NamedTuple):
+    """One slice to be seen.
+
+    Attributes:
+        image: number of the slice in its split.
+        turn: how often it was drawn before in this epoch; another turn is another view.
+        spot: number of the place of the split that its crop goes round, -1 for none.
     """
 
-    def __init__(self, count: int, batch: int, seed: int) -> None:
-        self.count, self.batch, self.seed = count, batch, seed
+    epoch: int
+    image: int
+    turn: int = 0
+    spot: int = ANYWHERE
+
+
+class EpochBatches(Sampler[list[Draw]]):
+    """The batches of the epoch that ``epoch`` is set to; all of one size.
+
+    A filled last batch keeps the statistics of batch norm and the step count per epoch even.
+
+    Args:
+        streams: at least one.
+        batch: slices of a batch.
+        count: batches of an epoch.
+    """
+
+    def __init__(self, streams: Sequence[Stream], batch: int, seed: int, count: int) -> None:
+        self.streams, self.batch, self.seed, self.count = streams, batch, seed, count
         self.epoch = 0
 
-    def __len__(self) -> int:
-        return -(-self.count // self.batch)
+    @classmethod
+    def shuffled(cls, slices: int, batch: int, seed: int) -> EpochBatches:
+        """Every slice once an epoch; the last batch is filled with slices of another permutation."""
+        return cls([Cycled(1.0, range(slices))], batch, seed, -(-slices // batch))
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
-        order = np.resize(order, len(self) * self.batch)
-        for start in range(0, len(order), self.batch):
-            yield [(self.epoch, int(index)) for index in order[start : start + self.batch]]
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        order = turns([stream.share for stream in self.streams], self.count * self.batch)
+        index, spot = np.empty_like(order), np.empty_like(order)
+        for number, stream in enumerate(self.streams):
+            mine = order == number
+            index[mine], spot[mine] = stream.draw(self._random(number), self.epoch, int(mine.sum()))
+        seen: Counter[int] = Counter()
+        draws = []
+        for one, place in zip(index.tolist(), spot.tolist(), strict=True):
+            draws.append(Draw(self.epoch, one, seen[one], place))
+            seen[one] += 1
+        for start in range(0, len(draws), self.batch):
+            yield draws[start : start + self.batch]
+
+    def _random(self, stream: int) -> np.random.Generator:
+        more = (_OTHER_STREAMS + stream,) if stream else ()
+        return np.random.default_rng((self.seed, self.epoch, *more))
+
+    def facts(self, epoch: int) -> dict[str, float]:
+        """For the metrics: ``eligible``, the share of slices with nodules that a curriculum lets in; else nothing."""
+        graded = [one for one in self.streams if isinstance(one, Eligible) and one.difficulty.any()]
+        if not graded:
+            return {}
+        let_in = sum(len(one.eligible(epoch)) for one in graded)
+        return {"eligible": round(let_in / sum(len(one.indices) for one in graded), 6)}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from lungct.types import FloatArray
 
 NODULE_SHARE = 0.75
 """Share of crops that are taken around a nodule, where the slice has one."""
@@ -95,9 +98,13 @@ def magnified(image: Tensor, factor: float) -> Tensor:
 
 
 def draw_view(
-    random: np.random.Generator, shape_yx: tuple[int, int], boxes_xyxy_px: Tensor, options: ViewOptions
+    random: np.random.Generator,
+    shape_yx: tuple[int, int],
+    boxes_xyxy_px: Tensor,
+    options: ViewOptions,
+    around_xyxy_px: Sequence[float] | FloatArray | None = None,
 ) -> View:
-    """A random view of a slice: around one of its boxes, or anywhere."""
+    """A random view of a slice: round the place that is given, else round one of its boxes, or anywhere."""
     jitter = options.augment
     low, high = np.log(options.scale)
     factor = options.magnify * (float(np.exp(random.uniform(low, high))) if jitter else 1.0)
@@ -105,7 +112,7 @@ def draw_view(
     flip_x, flip_y = random.random(2) < 0.5
     gain = 1 + options.contrast * random.uniform(-1, 1)
     offset = options.brightness * random.uniform(-1, 1)
-    center = _center(random, size_xy, boxes_xyxy_px, options.crop_px / factor)
+    center = _center(random, size_xy, boxes_xyxy_px, options.crop_px / factor, around_xyxy_px)
     sides = [min(size, int(np.ceil(options.crop_px / factor))) if options.crop_px else size for size in size_xy]
     corner = [int(np.clip(round(c - s / 2), 0, n - s)) for c, s, n in zip(center, sides, size_xy, strict=True)]
     shown = [int(side * factor) for side in sides]
@@ -124,12 +131,18 @@ def draw_view(
 
 
 def _center(
-    random: np.random.Generator, size_xy: tuple[int, int], boxes: Tensor, side_px: float
+    random: np.random.Generator,
+    size_xy: tuple[int, int],
+    boxes: Tensor,
+    side_px: float,
+    around: Sequence[float] | FloatArray | None,
 ) -> tuple[float, float]:
     """Where the crop is centred: off a nodule by up to 40 % of its side, so that nodules are seen everywhere in it."""
     chosen, shift, anywhere = random.random(), random.uniform(-0.4, 0.4, 2) * side_px, random.random(2)
-    if len(boxes) and chosen < NODULE_SHARE:
-        x1, y1, x2, y2 = boxes[int(random.integers(len(boxes)))].tolist()
+    if around is None and len(boxes) and chosen < NODULE_SHARE:
+        around = boxes[int(random.integers(len(boxes)))].tolist()
+    if around is not None:
+        x1, y1, x2, y2 = (float(one) for one in around)
         return (x1 + x2) / 2 + shift[0], (y1 + y2) / 2 + shift[1]
     return anywhere[0] * size_xy[0], anywhere[1] * size_xy[1]
 

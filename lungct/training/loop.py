@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
-from lungct.data.dataset import TrainingSlices, collate
+from lungct.data.dataset import SliceReader, TrainingSlices, collate
+from lungct.data.hard_spots import hard_spots
+from lungct.data.pools import make_batches
 from lungct.data.sampling import EpochBatches
 from lungct.data.view import ViewOptions
 from lungct.errors import InputError, UsageError
@@ -36,10 +39,26 @@ def make_loader(slices: TrainingSlices, batches: EpochBatches, *, workers: int, 
 def training_batches(
     truth: CocoTruth, card: ModelCard, options: TrainOptions, *, workers: int, device: torch.device
 ) -> tuple[EpochBatches, DataLoader[Any]]:
-    """The batches of a run; set ``epoch`` of the first before going through the second."""
+    """The batches of a run; set ``epoch`` of the first before going through the second.
+
+    Raises:
+        InputError: a file of hard negatives that is not of this split; with a curriculum a slice that cannot be read.
+        UsageError: sampling that the split does not allow.
+    """
     view = ViewOptions(card.hu_window, card.magnify, options.crop_px, options.augment)
-    dataset = TrainingSlices(truth, view, seed=options.seed, in_channels=card.in_channels)
-    batches = EpochBatches(len(dataset), options.batch, options.seed)
+    hard = hard_spots(Path(options.hard_negatives), truth) if options.hard_negatives else None
+    read = SliceReader(truth)
+    dataset = TrainingSlices(
+        truth,
+        view,
+        seed=options.seed,
+        in_channels=card.in_channels,
+        spots_xyxy_px=None if hard is None else hard.boxes_xyxy_px,
+        read=read,
+    )
+    batches = make_batches(
+        truth, options.sampling_options, batch=options.batch, seed=options.seed, read=read, hard=hard
+    )
     return batches, make_loader(dataset, batches, workers=workers, pin=device.type == "cuda")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lungct.data.pools import SamplingOptions
 from lungct.errors import UsageError
 from lungct.models.losses import Losses
 from lungct.registry import HU_WINDOWS, STRIDES
@@ -51,6 +52,10 @@ class TrainOptions:
         ema: decay of the moving average of the weights, which is then what is validated and kept; 0 for none.
         compile: compile the backbone.
         validate_every: epochs between validations; the last epoch is always validated.
+        sampling: of ``registry.SAMPLINGS``.
+        positive_share: of each batch that has nodules; 0 leaves it as it comes.
+        hard_negatives: a file of detections on the training split, whose false positives are seen again; or nothing.
+        hard_share: of each batch that is drawn for these.
         patience: validations without a better one before the run ends; 0 never ends early.
         amp: ``auto``, ``off``, ``bf16``, ``fp16``.
     """
@@ -95,6 +100,10 @@ class TrainOptions:
     validate_every: int = 5
     patience: int = 0
     augment: bool = True
+    sampling: str = "shuffle"
+    positive_share: float = 0.0
+    hard_negatives: str = ""
+    hard_share: float = 0.25
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -116,6 +125,8 @@ class TrainOptions:
             "--ema (0, or below 1)": 0 <= self.ema < 1,
             "--validate-every": self.validate_every >= 1,
             "--patience": self.patience >= 0,
+            "--positive-share (0..1)": 0 <= self.positive_share <= 1,
+            "--hard-share (above 0, below 1)": 0 < self.hard_share < 1,
             "--trainable-stages (0..4)": 0 <= self.trainable_stages <= len(STRIDES),
             "--seed (0 to 2^40)": 0 <= self.seed <= 2**40,
         }
@@ -157,10 +168,16 @@ class TrainOptions:
         """The chosen losses."""
         return Losses(self.class_loss, self.focal_alpha, self.focal_gamma, self.box_loss)
 
+    @property
+    def sampling_options(self) -> SamplingOptions:
+        """How slices are drawn."""
+        return SamplingOptions(self.sampling, self.epochs, self.positive_share, self.hard_share)
+
     def record(self) -> dict[str, Any]:
         """The options as flat values, file names without their folders."""
         values = dataclasses.asdict(self)
-        values["weights"] = self.weights.replace("\\", "/").rsplit("/", 1)[-1]
+        for name in ("weights", "hard_negatives"):
+            values[name] = values[name].replace("\\", "/").rsplit("/", 1)[-1]
         return values
 
 

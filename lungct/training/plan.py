@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lungct.data.hard_spots import hard_spots
+from lungct.data.pools import batches_per_epoch
 from lungct.training.loop import steps_of
 from lungct.training.options import TrainOptions
 from lungct.training.setup import chosen_weights, initial_detector, make_card, reached_share, read_splits
@@ -23,13 +25,18 @@ def plan(slices: Path, options: TrainOptions) -> dict[str, Any]:
         InputError, UsageError, EnvironmentError_: as the run itself would.
     """
     splits = read_splits(slices)
+    if options.hard_negatives:
+        hard_spots(Path(options.hard_negatives), splits.train)
     weights = chosen_weights(options)
     card = make_card(splits.train, options, weights)
     detector = initial_detector(card, options, weights)
     parameters = sum(one.numel() for one in detector.parameters())
     largest = max(max(image.width, image.height) for image in splits.train.images)
     side = options.crop_px or int(largest * options.magnify)
-    per_epoch = steps_of(-(-len(splits.train.images) // options.batch), options.accumulate)
+    per_epoch = steps_of(
+        batches_per_epoch(splits.train, options.sampling_options, options.batch, hard=bool(options.hard_negatives)),
+        options.accumulate,
+    )
     held = _activation_bytes(detector, (card.in_channels, side, side)) * options.batch
     copies = OPTIMISER_COPIES[options.optimizer] + bool(options.ema)
     return {

@@ -62,6 +62,20 @@ def read_splits(slices: Path) -> Splits:
     return Splits(train, val if val and val.images else None, digest.hexdigest())
 
 
+def learned_from(splits: Splits, options: TrainOptions) -> str:
+    """A digest of all files that a run learns from, but for its weights.
+
+    Raises:
+        InputError: a file of hard negatives that is not there.
+    """
+    if not options.hard_negatives:
+        return splits.digest
+    path = Path(options.hard_negatives)
+    if not path.is_file():
+        raise InputError.of(path, "no such file", "make it with lungct predict on the training split")
+    return hashlib.sha256(splits.digest.encode() + path.read_bytes()).hexdigest()
+
+
 def make_card(truth: CocoTruth, options: TrainOptions, weights: PretrainedWeights | None) -> ModelCard:
     """The card of a run: options, and what the training slices say (channels, classes, spacing, box sizes)."""
     channels = len(first_slice(truth))

@@ -11,6 +11,7 @@ from typing import Any
 import tomli_w
 import torch
 
+from lungct.data.pools import told_classes
 from lungct.errors import UsageError
 from lungct.io import atomic
 from lungct.io.checkpoint import save_tensors
@@ -23,7 +24,7 @@ from lungct.training import state
 from lungct.training.learner import Learner, make_learner
 from lungct.training.loop import run_epoch, training_batches
 from lungct.training.options import Execution, TrainOptions
-from lungct.training.setup import Splits, chosen_weights, make_card, reached_share, read_splits
+from lungct.training.setup import Splits, chosen_weights, learned_from, make_card, reached_share, read_splits
 from lungct.training.state import Standing
 from lungct.training.validate import validation_scores
 from lungct.types import Progress, no_progress
@@ -82,6 +83,8 @@ def train(
     amp_dtype(options.amp, device)
     atomic.check_replaceable(run, overwrite=overwrite, command="train")
     splits = read_splits(slices)
+    if "balanced" in options.sampling:
+        logger.info("slices of the balanced classes: %s", told_classes(splits.train))
     weights = chosen_weights(options)
     card = make_card(splits.train, options, weights)
     reached = reached_share(splits.train, card)
@@ -90,7 +93,7 @@ def train(
         logger.warning("%s holds no validation split: the last epoch is kept", slices)
         if options.schedule == "plateau":
             raise UsageError("--schedule plateau waits for validations, and there is no validation split")
-    learner = make_learner(card, options, weights, device, splits.digest)
+    learner = make_learner(card, options, weights, device, learned_from(splits, options))
     with atomic.staged_folder(run, command="train", overwrite=overwrite, resume=resume) as folder:
         standing = state.read(folder, learner)
         _write_config(folder, options)
@@ -128,6 +131,7 @@ def _run_epochs(folder: Path, learner: Learner, standing: Standing, task: _Task)
             scores=standing.scores,
             on_batch=lambda step: task.progress("training batches", step, total),
         )
+        row |= batches.facts(epoch)
         if task.splits.val is not None and _is_due(epoch, options):
             row |= _validate(learner, task)
         _keep(folder, learner, standing, row, task)

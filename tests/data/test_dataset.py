@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from lungct.data.dataset import SliceReader, TrainingSlices, collate
-from lungct.data.sampling import EpochBatches
 from lungct.data.view import ViewOptions
 from lungct.errors import InputError
 from lungct.io.coco import CocoTruth, read_truth
@@ -69,14 +68,3 @@ def test_slices_over_the_bound_are_read_again(truth: CocoTruth) -> None:
     assert reader(truth.images[0]) is kept
     assert reader(truth.images[1]) is not again
     assert np.array_equal(reader(truth.images[1]), again)
-
-
-def test_an_epoch_sees_every_slice_and_fills_its_last_batch() -> None:
-    batches = EpochBatches(10, 4, seed=1)
-    batches.epoch = 5
-    drawn = list(batches)
-    assert len(drawn) == len(batches) == 3
-    assert [len(one) for one in drawn] == [4, 4, 4]
-    assert {key for batch in drawn for key in batch} == {(5, index) for index in range(10)}
-    batches.epoch = 6
-    assert [[index for _, index in one] for one in batches] != [[index for _, index in one] for one in drawn]
