@@ -142,6 +142,17 @@ BOX_LOSSES: Mapping[str, str] = {
     "ciou": "IoU, distance of the centres and aspect (Zheng 2020)",
 }
 
+AUGMENTATIONS: Mapping[str, str] = {
+    "default": "flips, scale .8 to 1.25, contrast .15, brightness .08",
+    "strong": "wider scales, turns, shear, gamma, blur, noise, nodules of other patients pasted into lungs",
+    "none": "slices and crops as they are",
+    "system1-dlcs": "horizontal flip; shift, scale, rotate .05, .1, 15 degrees; tone .1; CLAHE",
+    "system1-nlst": "the same and a blur of kernel 3",
+    "system2": "rotation of 30 degrees, flips, zoom .2, shear .2",
+    "system3": "rotation of 30 degrees and the scales of its padding and cropping; no flips",
+}
+"""What may happen to training slices; the numbers are in :mod:`lungct.data.augmentation`."""
+
 SAMPLINGS: Mapping[str, str] = {
     "shuffle": "every slice once an epoch",
     "balanced": "batches of equal parts of each class, the small classes cycled until the largest was seen once",

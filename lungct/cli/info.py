@@ -63,6 +63,7 @@ def _choices() -> dict[str, dict[str, registry.Entry | str]]:
         "class losses": dict(registry.CLASS_LOSSES),
         "box losses": dict(registry.BOX_LOSSES),
         "presets": dict(registry.PRESETS),
+        "augmentations": dict(registry.AUGMENTATIONS),
         "samplings": dict(registry.SAMPLINGS),
         "HU windows": dict(windows),
         "views": dict(registry.TTA),

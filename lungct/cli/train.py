@@ -151,8 +151,10 @@ Crop = Annotated[
     typer.Option("--crop", help="Side of random crops, network px; 0: whole slices.", rich_help_panel=SHOWING),
 ]
 Augment = Annotated[
-    bool | None,
-    typer.Option("--augment/--no-augment", help="Flips, scale and HU jitter.", rich_help_panel=SHOWING),
+    str | None,
+    options.choice(
+        "--augment", tuple(registry.AUGMENTATIONS), "What happens to training slices.", rich_help_panel=SHOWING
+    ),
 ]
 Sampling = Annotated[
     str | None,
@@ -213,6 +215,16 @@ FindLr = Annotated[
     ),
 ]
 
+ShowAugmentations = Annotated[
+    Path | None,
+    typer.Option(
+        "--show-augmentations",
+        metavar="PNG",
+        help="Draw the first training samples with their boxes, and end.",
+        rich_help_panel=SHOWING,
+    ),
+]
+
 
 def run(
     slices: Annotated[Path, options.input_path("Folder of select-slices.")] = Path("slices"),
@@ -249,6 +261,7 @@ def run(
     ema: Ema = None,
     crop: Crop = None,
     augment: Augment = None,
+    show_augmentations: ShowAugmentations = None,
     sampling: Sampling = None,
     positive_share: PositiveShare = None,
     hard_negatives: HardNegatives = None,
@@ -275,6 +288,13 @@ def run(
 
     names = {one.name for one in dataclasses.fields(TrainOptions)} - {"preset"}
     wanted = preset_options(preset, {name: value for name, value in given.items() if name in names})
+    if show_augmentations is not None:
+        from lungct.training.show import show_augmentations as show
+
+        facts = show(show_augmentations, slices, wanted, overwrite=overwrite)
+        return Result(
+            output=show_augmentations, data=facts, tables=[Table(("what", "value"), list(facts.items()), "Shown")]
+        )
     if dry_run:
         planned = plan(slices, wanted)
         return Result(data=planned, tables=[Table(("what", "value"), list(planned.items()), "Would train")])

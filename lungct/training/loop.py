@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from lungct.data.augmentation import PRESETS
 from lungct.data.dataset import SliceReader, TrainingSlices, collate
 from lungct.data.hard_spots import hard_spots
 from lungct.data.pools import make_batches
@@ -45,7 +46,7 @@ def training_batches(
         InputError: a file of hard negatives that is not of this split; with a curriculum a slice that cannot be read.
         UsageError: sampling that the split does not allow.
     """
-    view = ViewOptions(card.hu_window, card.magnify, options.crop_px, options.augment)
+    view = ViewOptions(card.hu_window, card.magnify, options.crop_px, PRESETS[options.augment])
     hard = hard_spots(Path(options.hard_negatives), truth) if options.hard_negatives else None
     read = SliceReader(truth)
     dataset = TrainingSlices(

@@ -52,6 +52,7 @@ class TrainOptions:
         ema: decay of the moving average of the weights, which is then what is validated and kept; 0 for none.
         compile: compile the backbone.
         validate_every: epochs between validations; the last epoch is always validated.
+        augment: of ``registry.AUGMENTATIONS``.
         sampling: of ``registry.SAMPLINGS``.
         positive_share: of each batch that has nodules; 0 leaves it as it comes.
         hard_negatives: a file of detections on the training split, whose false positives are seen again; or nothing.
@@ -99,7 +100,7 @@ class TrainOptions:
     compile: bool = False
     validate_every: int = 5
     patience: int = 0
-    augment: bool = True
+    augment: str = "default"
     sampling: str = "shuffle"
     positive_share: float = 0.0
     hard_negatives: str = ""

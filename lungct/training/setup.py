@@ -39,7 +39,7 @@ class Splits:
 
 
 def read_splits(slices: Path) -> Splits:
-    """``train.json`` and, where it has images, ``val.json`` of a slices folder.
+    """``train.json`` and, where it has boxes, ``val.json`` of a slices folder.
 
     Raises:
         InputError: no training split, one without images or without a single box, categories that differ.
@@ -50,7 +50,7 @@ def read_splits(slices: Path) -> Splits:
     train = read_truth(train_path)
     if not train.images:
         raise InputError.of(train_path, "holds no images", "give more patients, or other split fractions")
-    if not any(not one.iscrowd for one in train.annotations):
+    if not _has_boxes(train):
         raise InputError.of(train_path, "holds no boxes, so there is nothing to learn")
     digest = hashlib.sha256(train_path.read_bytes())
     val = None
@@ -59,7 +59,11 @@ def read_splits(slices: Path) -> Splits:
         digest.update(val_path.read_bytes())
         if dict(val.categories) != dict(train.categories):
             raise InputError.of(val_path, "its categories are not those of train.json")
-    return Splits(train, val if val and val.images else None, digest.hexdigest())
+    return Splits(train, val if val and _has_boxes(val) else None, digest.hexdigest())
+
+
+def _has_boxes(truth: CocoTruth) -> bool:
+    return any(not one.iscrowd for one in truth.annotations)
 
 
 def learned_from(splits: Splits, options: TrainOptions) -> str:

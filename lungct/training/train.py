@@ -90,7 +90,7 @@ def train(
     reached = reached_share(splits.train, card)
     logger.info("anchors, network pixels per level: %s; share of boxes reached: %s", card.anchor_sizes_px, reached)
     if splits.val is None:
-        logger.warning("%s holds no validation split: the last epoch is kept", slices)
+        logger.warning("%s holds no validation split with boxes: the last epoch is kept", slices)
         if options.schedule == "plateau":
             raise UsageError("--schedule plateau waits for validations, and there is no validation split")
     learner = make_learner(card, options, weights, device, learned_from(splits, options))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from lungct.data.augmentation import NONE
 from lungct.data.dataset import SliceReader, TrainingSlices
 from lungct.data.hard_spots import hard_spots
 from lungct.data.pools import SamplingOptions, make_batches
@@ -72,7 +73,7 @@ def test_hard_spots_are_drawn_by_score_and_the_crop_goes_round_them(truth: CocoT
     counts = [sum(one.spot == spot for one in drawn) for spot in (0, 1)]
     assert counts[0] / sum(counts) == pytest.approx(0.9, abs=0.06)
     assert {(one.spot, one.image) for one in drawn} == {(0, 0), (1, 2)}
-    plain = ViewOptions((-1000.0, 500.0), crop_px=64, augment=False)
+    plain = ViewOptions((-1000.0, 500.0), crop_px=64, augmentation=NONE)
     marked = CocoTruth(truth.categories, truth.images, [], truth.root)
     slices = TrainingSlices(marked, plain, seed=0, in_channels=3, spots_xyxy_px=hard.boxes_xyxy_px, read=read)
     x1, y1, x2, y2 = (int(one) for one in _off(truth, 0))

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lungct.data.augmentation import NONE
 from lungct.data.view import ViewOptions, draw_view, magnified, show_boxes, show_image, to_unit
 
 WINDOW = (-1000.0, 500.0)
@@ -50,7 +51,7 @@ def test_a_slice_without_a_box_gives_empty_tensors_of_the_right_shape() -> None:
 
 
 def test_a_box_mostly_outside_the_crop_is_dropped() -> None:
-    options = ViewOptions(WINDOW, 1.0, 64, augment=False)
+    options = ViewOptions(WINDOW, 1.0, 64, augmentation=NONE)
     for seed in range(40):
         boxes = torch.tensor([[0.0, 0.0, 60.0, 60.0], [150.0, 150.0, 190.0, 190.0]])
         view = draw_view(np.random.default_rng(seed), (200, 200), boxes, options)
@@ -64,7 +65,7 @@ def test_a_box_mostly_outside_the_crop_is_dropped() -> None:
 
 def test_without_augmentation_a_whole_slice_is_only_windowed() -> None:
     image_hu = torch.arange(-1200, -1200 + 64 * 64).reshape(1, 64, 64).short()
-    view = draw_view(np.random.default_rng(3), (64, 64), torch.zeros(0, 4), ViewOptions(WINDOW, augment=False))
+    view = draw_view(np.random.default_rng(3), (64, 64), torch.zeros(0, 4), ViewOptions(WINDOW, augmentation=NONE))
     assert torch.equal(show_image(image_hu, view, WINDOW), to_unit(image_hu, WINDOW))
 
 

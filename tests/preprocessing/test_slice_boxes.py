@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lungct.ct.select import Rule
+from lungct.data.augmentation import Augmentation
 from lungct.data.view import ViewOptions, draw_view, show_boxes, show_image
 from lungct.io.boxes_csv import write_nodules
 from lungct.io.coco import CocoTruth, read_truth
@@ -114,7 +115,12 @@ def check_slices(truth: CocoTruth, seed: int) -> None:
 
 def check_view(stored: np.ndarray, boxes: FloatArray, seed: int) -> None:
     """What training is shown of the slice: magnified, cropped, flipped."""
-    options = ViewOptions((LUNG_HU, BALL_HU), magnify=2.0, crop_px=48, contrast=0.0, brightness=0.0)
+    options = ViewOptions(
+        (LUNG_HU, BALL_HU),
+        magnify=2.0,
+        crop_px=48,
+        augmentation=Augmentation(flip_x_chance=0.5, affine_chance=1.0, scale=(0.8, 1.25)),
+    )
     box = torch.from_numpy(boxes).float()
     view = draw_view(np.random.default_rng(seed), stored.shape[1:], box, options)
     shown = view.to_network(box)[0].numpy()

@@ -42,7 +42,7 @@ def slices(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("backbone", list(BACKBONES))
 @pytest.mark.parametrize("detector", list(DETECTORS))
 def test_eight_slices_are_learned_by_heart(detector: str, backbone: str, slices: Path, tmp_path: Path) -> None:
-    given = {"detector": detector, "backbone": backbone, "epochs": 160, "crop_px": 0, "augment": False}
+    given = {"detector": detector, "backbone": backbone, "epochs": 160, "crop_px": 0, "augment": "none"}
     options = preset_options("default", {**given, "validate_every": 40})
     summary = train(slices, tmp_path / "run", options, execution=Execution(device="cpu", threads=1))
     assert summary.best["val_ap50"] >= 0.9

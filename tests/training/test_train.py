@@ -292,6 +292,6 @@ def test_slices_of_several_sizes_share_a_batch(slices: Path, tmp_path: Path) -> 
 def test_a_handful_of_slices_is_learned_by_heart(tmp_path: Path) -> None:
     write_disks(tmp_path / "slices", train=8, val=1, size=96)
     (tmp_path / "slices" / "val.json").write_bytes((tmp_path / "slices" / "train.json").read_bytes())
-    options = preset_options("tiny", {"epochs": 40, "crop_px": 96, "validate_every": 10, "augment": False})
+    options = preset_options("tiny", {"epochs": 40, "crop_px": 96, "validate_every": 10, "augment": "none"})
     summary = train(tmp_path / "slices", tmp_path / "run", options, execution=ONE_THREAD)
     assert summary.best["val_ap50"] >= 0.9
