@@ -262,9 +262,45 @@ LEVELS = ("auto", "P2", "P3", "P4", "P5", "P6", "P7", "lateral")
 """Of the pyramid, by stride: P2 has 4, P3 has 8; ``auto`` is the detection's own, ``lateral`` its trunk's share."""
 PER = ("detection", "class", "image")
 OUTCOMES = ("tp", "fp", "fn")
+UPPER_BOUND = "truth"
+"""The true mask itself, scored as if it were a map: what a perfect map reaches under each rule."""
 
 RULES: Mapping[str, Entry] = {
-    "fixed": Entry("share of the top .5 % pixels inside any true box", "lungct.game.rules"),
-    "adaptive": Entry("share of the top 2 x area pixels inside the true box", "lungct.game.rules"),
-    "inverse-distance": Entry("1 - mean distance of the top 2.8 x area pixels to the box", "lungct.game.rules"),
+    "fixed": Entry("share of the top .5 % pixels inside any true nodule", "lungct.game.rules.fixed", "as published"),
+    "adaptive": Entry(
+        "share of the top 2 x area pixels inside the nodule", "lungct.game.rules.adaptive", "as published"
+    ),
+    "inverse-distance": Entry(
+        "1 - mean distance of the top 2.8 x area pixels to the nodule",
+        "lungct.game.rules.inverse_distance",
+        "as published",
+    ),
+    "proximity": Entry("mean exp(-distance / diameter) of the top area pixels", "lungct.game.rules.proximity", "ours"),
+    "pointing": Entry("is the brightest pixel inside the nodule?", "lungct.game.rules.pointing", "Zhang 2018"),
+    "energy": Entry("share of the map's mass inside the nodule", "lungct.game.rules.energy", "Wang 2020"),
+    "energy-elsewhere": Entry(
+        "share of the map's mass inside other nodules; less is better", "lungct.game.rules.energy", "Wang 2020"
+    ),
+    "relevance-rank": Entry("share of the top area pixels inside the nodule", "lungct.game.rules.rank", "Arras 2022"),
+    "top-k": Entry("share of the top 100 pixels inside the nodule", "lungct.game.rules.rank", "Theiner 2022"),
+    "auprc": Entry(
+        "average precision of the pixels' order", "lungct.game.rules.auprc", "Saito & Rehmsmeier 2015; Bestgen 2015"
+    ),
+    "iou-otsu": Entry("IoU of the map above Otsu's threshold", "lungct.game.rules.iou", "Zhou 2016; Otsu 1979"),
+    "iou-validated": Entry("IoU above a threshold tuned on other data", "lungct.game.rules.iou", "Choe 2020"),
+    "iou-oracle": Entry("IoU above the best threshold of each nodule: a bound", "lungct.game.rules.iou", "Choe 2020"),
+    "error-mm": Entry(
+        "mm from the brightest pixel to the nodule's centre; less is better", "lungct.game.rules.error_mm"
+    ),
 }
+PUBLISHED_RULES = ("fixed", "adaptive", "inverse-distance")
+"""The rules that ``--rules thesis`` knows."""
+SIZE_BOUND_RULES = ("fixed", "inverse-distance", "top-k", "error-mm")
+"""Rules whose normalised score depends on the nodule's size even for a map displaced by so many diameters."""
+UNASKED_RULES = tuple(name for name in RULES if name not in ("iou-validated", "iou-oracle"))
+"""Rules that are played where none is named: those that need no second data set and no knowledge of the answer."""
+NODULE_SHAPES = ("box", "ellipse", "mask")
+"""What counts as a nodule's pixels: its box, the ellipse inscribed in it, or its mask."""
+
+FAITHFULNESS: Mapping[str, Entry] = {}
+"""Measures of the detector's own score, of robustness and of sanity, which need the model."""

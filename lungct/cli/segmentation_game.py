@@ -1,13 +1,24 @@
 """Score heatmaps by where they are bright.
 
-The segmentation game, with chance, ceiling and controls: three rules set the brightest pixels of each map against the
-true box that its detection found: fixed (top .5 %), adaptive (top 2 x area) and inverse-distance (top 2.8 x area).
-Maps may come from any tool that writes NPZ with heatmaps (D, Y, X) and boxes_xyxy_px (D, 4). False positives have no
-true box: they are listed and not averaged.
+The segmentation game, with chance, ceiling, controls and the true mask beside every method. Each rule sets a map's
+brightest pixels, or its mass, against the true nodule that its detection found; false positives are scored against
+their own box, apart. Maps may come from any tool, in folders named as their methods:
 
-References: Holm 1979; Demsar 2006; Field & Welsh 2007.
+<method>/<image id>.npz with heatmaps (D, Y, X) and boxes_xyxy_px (D, 4);
+<method>/<image id>.png for all true boxes of an image, <image id>_<n>.png for the n-th, from 0;
+<method>/<case id>.nii.gz over a whole scan, whose images name their plane in lungct.z_index.
 
-Example: lungct segmentation-game heatmaps/ slices/test.json game/
+The truth is a COCO file whose images may name a patient, a case and a pixel spacing: lungct: {patient_id, case_id,
+spacing_mm}. With --shape mask nodules are COCO segmentations, or --masks holds <image id>.png, .npz (array mask) or
+<case id>.nii.gz. 'lungct info' lists the rules; each one's file states its formula and source.
+
+--rules thesis plays the three published rules with their flaws: fixed takes every pixel at or above the percentile, so
+a constant map selects all; adaptive and inverse-distance look at the image's first box alone, truncate the number of
+pixels and break ties in raster order; a map that failed counts as 0.
+
+References: Zhang 2018; Wang 2020; Arras 2022; Choe 2020; Demsar 2006; Field & Welsh 2007; Hesterberg 2015.
+
+Example: lungct segmentation-game heatmaps/ slices/test.json game/ --rule adaptive --rule auprc
 """
 
 from __future__ import annotations
@@ -17,38 +28,98 @@ from typing import Annotated, Any
 
 import typer
 
+from lungct import registry
 from lungct.cli import options, streams
 from lungct.cli.result import Result, Table
 
-Rules = Annotated[
+Version = Annotated[
     str, options.choice("--rules", ("repaired", "thesis"), "Exact ties and boxes, or the rules as published.")
 ]
+Rules = Annotated[
+    list[str] | None,
+    options.choice("--rule", tuple(registry.RULES), "Play this rule; may be repeated. None: all that need no more."),
+]
+Shape = Annotated[str, options.choice("--shape", registry.NODULE_SHAPES, "What counts as a nodule's pixels.")]
+Masks = Annotated[
+    Path | None, typer.Option("--masks", metavar="DIR", help="True masks for --shape mask, in place of COCO's own.")
+]
+OfDetections = Annotated[
+    Path | None,
+    typer.Option("--detections", metavar="FILE", help="COCO results that PNG and NIfTI maps are of; none: true boxes."),
+]
+Validation = Annotated[
+    Path | None,
+    typer.Option("--validation", metavar="DIR", help="Heatmaps of another split, to tune iou-validated on."),
+]
+ValidationTruth = Annotated[Path, typer.Option("--validation-truth", metavar="FILE", help="COCO file of that split.")]
 Controls = Annotated[
-    bool, typer.Option("--controls/--no-controls", help="Score maps that explain nothing beside the methods.")
+    bool,
+    typer.Option("--controls/--no-controls", help="Score maps that explain nothing, and the true mask, beside them."),
 ]
 Bootstrap = Annotated[int, typer.Option("--bootstrap", min=0, help="Draws over patients for the intervals; 0: none.")]
+Figures = Annotated[bool, typer.Option("--figures/--no-figures", help="Draw figures beside the tables.")]
+Shard = Annotated[
+    str | None,
+    typer.Option("--shard", metavar="I/N", help="Only the I-th of N shares of the patients, I from 0; see --join."),
+]
+Join = Annotated[
+    list[Path] | None,
+    typer.Option("--join", metavar="DIR", help="Take scores from this shard of the same game; may be repeated."),
+]
 
 
 def run(
-    heatmaps: Annotated[Path, options.input_path("Folder of heatmap NPZ files, in any layout.")] = Path("heatmaps"),
+    heatmaps: Annotated[Path, options.input_path("Folder of heatmaps, a folder a method.")] = Path("heatmaps"),
     truth: Annotated[Path, typer.Argument(help="COCO file with the true boxes.")] = Path("slices/test.json"),
     out: Annotated[Path, typer.Argument(help="Folder to write.")] = Path("game"),
-    rules: Rules = "repaired",
+    rules: Version = "repaired",
+    rule: Rules = None,
+    shape: Shape = "box",
+    masks: Masks = None,
+    detections: OfDetections = None,
+    validation: Validation = None,
+    validation_truth: ValidationTruth = Path("slices/val.json"),
     controls: Controls = True,
     bootstrap: Bootstrap = 2000,
+    figures: Figures = True,
     seed: options.Seed = 0,
+    shard: Shard = None,
+    join: Join = None,
+    resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     dry_run: options.DryRun = False,
 ) -> Result:
     """Play the game."""
-    from lungct.game.run import GameOptions, plan, segmentation_game
+    from lungct.game.options import GameOptions
+    from lungct.game.run import plan, segmentation_game
 
-    wanted = GameOptions(rules=rules, controls=controls, bootstrap=bootstrap, seed=seed)
+    wanted = GameOptions(
+        rules=rules,
+        names=tuple(rule or ()),
+        shape=shape,
+        masks=masks,
+        detections=detections,
+        controls=controls,
+        validation=None if validation is None else (validation, validation_truth),
+        bootstrap=bootstrap,
+        seed=seed,
+        shard=None if shard is None else options.shard_of(shard),
+    )
     if dry_run:
         sizes = plan(heatmaps, truth, wanted)
         return Result(data=sizes, tables=[Table(tuple(sizes), [[str(value) for value in sizes.values()]])])
     with streams.progress() as progress:
-        summary = segmentation_game(heatmaps, truth, out, wanted, overwrite=overwrite, progress=progress)
+        summary = segmentation_game(
+            heatmaps,
+            truth,
+            out,
+            wanted,
+            join=tuple(join or ()),
+            figures=figures,
+            overwrite=overwrite,
+            resume=resume,
+            progress=progress,
+        )
     return Result(output=out, data=summary, tables=[_table(summary)])
 
 

@@ -1,137 +1,177 @@
-"""Score every map of a folder against the true boxes, and the controls on the same detections beside them."""
+"""Score every map of an image against its true nodules, and the controls and the true mask beside them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lungct import registry
-from lungct.errors import InputError
 from lungct.explain.controls import control_map
 from lungct.explain.matching import matched
-from lungct.game.rules import RULES, Rule, Score, Target
-from lungct.io.atomic import MANIFEST
-from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth
-from lungct.io.npz import read_heatmaps, read_slice
-from lungct.types import Detections, FloatArray, Heatmaps, Progress, no_progress
+from lungct.game.maps import MapFile, read_maps
+from lungct.game.masks import masks_of
+from lungct.game.options import GameOptions
+from lungct.game.row import FAILED, OK, Row
+from lungct.game.rules.base import Rule, Score, load_rules
+from lungct.game.saliency import Saliency
+from lungct.game.target import Target
+from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth, read_detections
+from lungct.io.npz import read_slice
+from lungct.types import BoolArray, Detections, FloatArray, Heatmaps
 
-OK = "ok"
-FAILED = "failed"
-NO_TRUE_BOX = "false positive: no true box"
 NOTHING = Score(float("nan"), float("nan"), float("nan"))
 
 
-@dataclass(frozen=True)
-class Row:
-    """One map under one rule; the columns of ``scores.csv``."""
+@dataclass(frozen=True, eq=False)
+class Game:
+    """The truth and the rules of one game, and which controls the folder of maps does not hold itself.
 
-    patient_id: str
-    case_id: str
-    image_id: int | str
-    detection: int
-    annotation_id: int | str
-    stratum: str
-    method: str
-    rule: str
-    value: float
-    chance: float
-    ceiling: float
-    normalised: float
-    status: str
+    Attributes:
+        detections: image id -> what maps without boxes are of.
+        made: methods that the folder has maps of.
+    """
+
+    truth: CocoTruth
+    options: GameOptions
+    made: frozenset[str]
+    detections: Mapping[int | str, Detections] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, truth: CocoTruth, options: GameOptions, files: Mapping[Any, Sequence[MapFile]]) -> Game:
+        """The game over these files.
+
+        Raises:
+            InputError: detections that cannot be read or do not fit the truth.
+        """
+        given = (
+            {} if options.detections is None else {d.image_id: d for d in read_detections(options.detections, truth)}
+        )
+        return cls(truth, options, frozenset(one.method for mine in files.values() for one in mine), given)
+
+    @cached_property
+    def rules(self) -> dict[str, Rule]:
+        """Name -> rule."""
+        return load_rules(self.options.played, self.options.rules)
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The controls and the upper bound that are scored beside the maps."""
+        wanted = (*registry.CONTROLS, registry.UPPER_BOUND) if self.options.controls else ()
+        return tuple(name for name in wanted if name not in self.made)
+
+    def rows_of(self, image: CocoImage, files: Sequence[MapFile]) -> list[Row]:
+        """Every row of one image.
+
+        Raises:
+            InputError: maps or masks that cannot be read or do not fit the image.
+        """
+        page = Page(self, image)
+        rows: list[Row] = []
+        for one in files:
+            rows += page.rows_of(read_maps(one, self.truth, image, self.detections.get(image.id)))
+        return rows + list(page.rows_beside())
 
 
 @dataclass(eq=False)
-class _Hits:
-    """The true positives of one image: annotation id -> (detection number, predicted box, annotation)."""
+class Page:
+    """One image while it is scored.
 
+    Attributes:
+        hits: annotation id -> number, predicted box, score and annotation of the first map of a true positive.
+        targets: annotation id -> its target.
+    """
+
+    game: Game
     image: CocoImage
-    found: dict[int | str, tuple[int, FloatArray, CocoAnnotation]] = field(default_factory=dict)
+    hits: dict[int | str, tuple[int, FloatArray, float, CocoAnnotation]] = field(default_factory=dict)
     targets: dict[int | str, Target] = field(default_factory=dict)
 
+    @cached_property
+    def masks(self) -> list[BoolArray]:
+        options = self.game.options
+        return masks_of(self.game.truth, self.image, options.masks) if options.shape == "mask" else []
 
-def play(
-    heatmaps: Path, truth: CocoTruth, *, version: str, controls: bool, seed: int, progress: Progress = no_progress
-) -> tuple[list[Row], tuple[str, ...]]:
-    """Every row of the game, sorted, and the controls that were left out for want of an image.
+    def target(self, annotation: CocoAnnotation) -> Target:
+        """The target of a true box, kept for the image's other maps."""
+        if annotation.id not in self.targets:
+            box, every = np.asarray(annotation.box_xyxy_px), self.game.truth.boxes_of(self.image.id)
+            shape = (self.image.height, self.image.width)
+            self.targets[annotation.id] = Target(
+                shape, box, every, self.game.options.shape, self.masks, self.image.spacing_mm_xy
+            )
+        return self.targets[annotation.id]
 
-    Raises:
-        InputError: no map there, a map that does not fit its image, an image the truth does not hold, a method twice on
-            one image.
-    """
-    rules = RULES[version]
-    images = {str(image.id): image for image in truth.images}
-    hits: dict[str, _Hits] = {}
-    rows: list[Row] = []
-    seen: dict[tuple[str, str], Path] = {}
-    paths = map_files(heatmaps)
-    for number, path in enumerate(paths, 1):
-        maps = read_heatmaps(path, truth.categories)
-        image = _image_of(maps, images, path)
-        twin = seen.setdefault((maps.method, str(image.id)), path)
-        if twin != path:
-            raise InputError.of(path, f"{maps.method} has maps of image {image.id} in {twin} too")
-        here = hits.setdefault(str(image.id), _Hits(image))
-        rows += _rows_of(maps, truth, here, rules, version)
-        here.targets.clear()
-        progress("maps scored", number, len(paths))
-    wanted = [name for name in registry.CONTROLS if controls and name not in {method for method, _ in seen}]
-    left_out: set[str] = set()
-    for here in hits.values():
-        rows += _control_rows(here, truth, wanted, rules, seed, left_out)
-    return sorted(rows, key=_order), tuple(sorted(left_out))
+    def own_target(self, box_xyxy_px: FloatArray) -> Target:
+        """What a false positive is scored against: the box that it drew itself, which has no mask."""
+        shape = "box" if self.game.options.shape == "box" else "ellipse"
+        box = np.asarray(box_xyxy_px, dtype=np.float64)
+        return Target((self.image.height, self.image.width), box, box[None], shape, (), self.image.spacing_mm_xy)
+
+    def rows_of(self, maps: Heatmaps) -> Iterator[Row]:
+        detections = Detections(self.image.id, maps.boxes_xyxy_px, maps.scores, maps.labels)
+        missed = _missed(maps)
+        found = matched(self.game.truth, self.image, detections)
+        for number, annotation in enumerate(found):
+            box, score = maps.boxes_xyxy_px[number], float(maps.scores[number])
+            if annotation is not None and not missed[number]:
+                self.hit(number, maps, annotation)
+            target = self.own_target(box) if annotation is None else self.target(annotation)
+            heatmap = maps.heatmaps[number]
+            problem = _problem(heatmap, maps, number, self.game.options.rules)
+            saliency = Saliency(heatmap, self.game.options.thresholds.get(maps.method))
+            stratum = "FP" if annotation is None else "FN" if missed[number] else "TP"
+            base = _base(self.image, target, number, annotation, score, stratum, maps.method)
+            for name, rule in self.game.rules.items():
+                yield _scored(base, name, self._score(rule, saliency, target, problem), problem)
+
+    def _score(self, rule: Rule, saliency: Saliency, target: Target, problem: str) -> Score:
+        if not problem:
+            return rule(saliency, target)
+        if self.game.options.rules == "thesis":  # which counted a map that failed as 0
+            return replace(rule(Saliency(np.zeros(target.shape_yx, np.float16)), target), value=0.0)
+        return NOTHING
+
+    def hit(self, number: int, maps: Heatmaps, annotation: CocoAnnotation) -> None:
+        """Remember a true positive, for what is scored beside the maps."""
+        found = (number, maps.boxes_xyxy_px[number], float(maps.scores[number]), annotation)
+        self.hits.setdefault(annotation.id, found)
+
+    def rows_beside(self) -> Iterator[Row]:
+        """The controls and the true mask, on the true positives."""
+        for name, target, heatmap in self.maps_beside():
+            saliency = Saliency(heatmap, self.game.options.thresholds.get(name))
+            number, _, score, annotation = next(hit for hit in self.hits.values() if self.target(hit[3]) is target)
+            base = _base(self.image, target, number, annotation, score, "TP", name)
+            for rule_name, rule in self.game.rules.items():
+                yield _scored(base, rule_name, rule(saliency, target), "")
+
+    def maps_beside(self) -> Iterator[tuple[str, Target, FloatArray]]:
+        """Name, target and (Y, X) map of each control and of the true mask, for each true positive."""
+        names = self.game.beside
+        image_hu = _middle_slice(self.game.truth, self.image) if "edges" in names and self.hits else None
+        for _, box, _, annotation in self.hits.values():
+            target = self.target(annotation)
+            for name in names:
+                if name != "edges" or image_hu is not None:
+                    yield name, target, self._beside(name, target, box, image_hu)
+
+    def _beside(self, name: str, target: Target, box: FloatArray, image_hu: NDArray[np.int16] | None) -> FloatArray:
+        if name == registry.UPPER_BOUND:
+            return target.inside.astype(np.float16)
+        canvas = np.zeros(target.shape_yx, np.int16) if image_hu is None else image_hu
+        return control_map(name, canvas, box, image_id=self.image.id, seed=self.game.options.seed)
 
 
-def map_files(heatmaps: Path) -> list[Path]:
-    """Every NPZ below a folder, or the one file named; none where an explanation run found nothing to explain.
-
-    What lies in a hidden folder, as an unfinished run leaves behind, is not read.
-
-    Raises:
-        InputError: there is none, nor the manifest of such a run.
-    """
-    found = [heatmaps] if heatmaps.is_file() else _visible(heatmaps, "*.npz")
-    if not found and not _visible(heatmaps, MANIFEST):
-        raise InputError.of(heatmaps, "no heatmap (*.npz) in it", "make some with lungct explain")
-    return found
-
-
-def _visible(folder: Path, pattern: str) -> list[Path]:
-    below = sorted(folder.rglob(pattern))
-    return [path for path in below if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-
-
-def _image_of(maps: Heatmaps, images: Mapping[str, CocoImage], path: Path) -> CocoImage:
-    image = images.get(str(maps.image_id))
-    if image is None:
-        raise InputError.of(path, f"is of image {maps.image_id!r}, which the truth does not hold")
-    if maps.heatmaps.shape[1:] != (image.height, image.width):
-        height, width = maps.heatmaps.shape[1:]
-        raise InputError.of(path, f"maps are {width} x {height} pixels, the image {image.width} x {image.height}")
-    return image
-
-
-def _rows_of(maps: Heatmaps, truth: CocoTruth, here: _Hits, rules: Mapping[str, Rule], version: str) -> Iterator[Row]:
-    detections = Detections(here.image.id, maps.boxes_xyxy_px, maps.scores, maps.labels)
-    for number, annotation in enumerate(matched(truth, here.image, detections)):
-        heatmap = maps.heatmaps[number].astype(np.float32)
-        problem = _problem(heatmap, maps, number, version)
-        if annotation is not None:
-            here.found.setdefault(annotation.id, (number, maps.boxes_xyxy_px[number], annotation))
-        for name, rule in rules.items():
-            if annotation is None:
-                score, status = NOTHING, NO_TRUE_BOX
-            elif problem:
-                score, status = NOTHING, f"{FAILED}: {problem}"
-                if version == "thesis":
-                    level = rule(np.zeros_like(heatmap), _target(here, truth, annotation))
-                    score = replace(level, value=0.0)
-            else:
-                score, status = rule(heatmap, _target(here, truth, annotation)), OK
-            yield _row(here.image, number, annotation, maps.method, name, score, status)
+def _missed(maps: Heatmaps) -> list[bool]:
+    """Which maps are of a true box that the detector missed, scored as a proposal."""
+    kinds = maps.provenance.get("kinds") or [""] * len(maps.scores)
+    return [kind == "FN" for kind in kinds]
 
 
 def _problem(heatmap: FloatArray, maps: Heatmaps, number: int, version: str) -> str:
@@ -144,32 +184,8 @@ def _problem(heatmap: FloatArray, maps: Heatmaps, number: int, version: str) -> 
     return f"{flag} map" if flag else "constant map" if heatmap.min() == heatmap.max() else ""
 
 
-def _target(here: _Hits, truth: CocoTruth, annotation: CocoAnnotation) -> Target:
-    """The target of an annotation, kept while its image's maps are scored."""
-    if annotation.id not in here.targets:
-        shape = (here.image.height, here.image.width)
-        here.targets[annotation.id] = Target(shape, np.asarray(annotation.box_xyxy_px), truth.boxes_of(here.image.id))
-    return here.targets[annotation.id]
-
-
-def _control_rows(
-    here: _Hits, truth: CocoTruth, names: Sequence[str], rules: Mapping[str, Rule], seed: int, left_out: set[str]
-) -> Iterator[Row]:
-    image_hu = _middle_slice(truth.root / here.image.file_name) if "edges" in names and here.found else None
-    for number, box, annotation in here.found.values():
-        target = _target(here, truth, annotation)
-        for name in names:
-            if name == "edges" and image_hu is None:
-                left_out.add(name)
-                continue
-            canvas = np.zeros(target.shape_yx, np.int16) if image_hu is None else image_hu
-            heatmap = control_map(name, canvas, box, image_id=here.image.id, seed=seed)
-            for rule_name, rule in rules.items():
-                yield _row(here.image, number, annotation, name, rule_name, rule(heatmap, target), OK)
-    here.targets.clear()
-
-
-def _middle_slice(path: Path) -> NDArray[np.int16] | None:
+def _middle_slice(truth: CocoTruth, image: CocoImage) -> NDArray[np.int16] | None:
+    path = truth.root / image.file_name
     if path.suffix != ".npz" or not path.is_file():
         return None
     stack = read_slice(path)
@@ -177,23 +193,47 @@ def _middle_slice(path: Path) -> NDArray[np.int16] | None:
     return middle
 
 
-def _row(
+def _base(
     image: CocoImage,
+    target: Target,
     number: int,
     annotation: CocoAnnotation | None,
+    score: float,
+    stratum: str,
     method: str,
-    rule: str,
-    score: Score,
-    status: str,
 ) -> Row:
+    """The columns that all rules of one map share."""
+    known = {} if annotation is None else annotation.attributes
+    diameter = known.get("diameter_mm")
+    if diameter in (None, ""):
+        diameter = target.diameter_px * image.spacing_mm_xy[0] if image.spacing_mm_xy else math.nan
+    malignancy = next((known[key] for key in ("malignancy", "malignant") if known.get(key) not in (None, "")), "")
+    nothing = float("nan")
     return Row(
         patient_id=image.patient_id,
         case_id=image.case_id,
         image_id=image.id,
         detection=number,
         annotation_id=-1 if annotation is None else annotation.id,
-        stratum="FP" if annotation is None else "TP",
+        nodule_id=str(known.get("nodule_id", "")),
+        diameter_mm=float(diameter),
+        malignancy=str(malignancy),
+        score=score,
+        stratum=stratum,
         method=method,
+        rule="",
+        value=nothing,
+        chance=nothing,
+        ceiling=nothing,
+        normalised=nothing,
+        status=OK,
+    )
+
+
+def _scored(base: Row, rule: str, score: Score, problem: str) -> Row:
+    status = f"{FAILED}: {problem}" if problem else f"none: {score.reason}" if score.reason else OK
+    return replace(
+        base,
         rule=rule,
         value=score.value,
         chance=score.chance,
@@ -201,8 +241,3 @@ def _row(
         normalised=score.normalised,
         status=status,
     )
-
-
-def _order(row: Row) -> tuple[int, str, int, str, int]:
-    control = registry.CONTROLS.index(row.method) + 1 if row.method in registry.CONTROLS else 0
-    return control, row.method, list(registry.RULES).index(row.rule), str(row.image_id).zfill(12), row.detection

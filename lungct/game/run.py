@@ -1,55 +1,31 @@
-"""The segmentation game from a folder of heatmaps to scores, statistics, tables and the figure."""
+"""The segmentation game from a folder of heatmaps to scores, statistics, tables and figures."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import hashlib
 import logging
-import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lungct import registry
-from lungct.game.play import FAILED, OK, Row, map_files, play
-from lungct.game.statistics import (
-    FEWEST_PATIENTS,
-    bootstrap_interval,
-    mean_over_patients,
-    paired_tests,
-    patient_means,
-)
-from lungct.game.table import markdown, scores_csv
+from lungct.game.maps import MapFile, map_files
+from lungct.game.options import GameOptions
+from lungct.game.parts import Parts
+from lungct.game.play import Game
+from lungct.game.row import FAILED, Row, in_order, scores_csv
+from lungct.game.summary import summarise
+from lungct.game.table import latex, markdown
+from lungct.game.tune import tuned_thresholds
 from lungct.io.atomic import check_replaceable, staged_folder, write_bytes, write_json
-from lungct.io.coco import read_truth
-from lungct.io.manifest import write_manifest
+from lungct.io.coco import CocoImage, CocoTruth, read_truth
+from lungct.io.manifest import sha256_of, write_manifest
 from lungct.report.figure import game_bars
-from lungct.types import FloatArray, Progress, no_progress
+from lungct.types import Progress, no_progress
 
 logger = logging.getLogger("lungct")
-SCHEMA = "lungct.game/1"
-MEASURES = ("value", "chance", "ceiling", "normalised")
-
-
-@dataclass(frozen=True)
-class GameOptions:
-    """How the game is played.
-
-    Attributes:
-        rules: ``repaired``, or ``thesis`` for the rules as they were published.
-        controls: score the maps that explain nothing beside the methods.
-        bootstrap: draws of the patient-clustered bootstrap.
-        seed: of the bootstrap and of the random control.
-    """
-
-    rules: str = "repaired"
-    controls: bool = True
-    bootstrap: int = 2000
-    seed: int = 0
 
 
 def segmentation_game(
@@ -58,32 +34,111 @@ def segmentation_game(
     out: Path,
     options: GameOptions,
     *,
+    join: Sequence[Path] = (),
+    figures: bool = True,
     overwrite: bool = False,
+    resume: bool = False,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Write the ``game/`` folder and return its summary.
 
+    Args:
+        join: folders of shards of this same game; what they hold is not played again.
+        figures: draw them.
+
     Raises:
-        InputError: maps and truth that cannot be read or do not fit each other.
+        InputError: maps and truth that cannot be read or do not fit each other; a shard of another game.
         OutputExists: ``out`` is there and ``overwrite`` is false.
+        UsageError: a rule that was never published in another form, under ``thesis``.
     """
     check_replaceable(out, overwrite=overwrite, command="segmentation-game")
     truth = read_truth(truth_path)
-    rows, left_out = play(
-        heatmaps, truth, version=options.rules, controls=options.controls, seed=options.seed, progress=progress
-    )
-    summary = summarise(rows, options, left_out)
+    files = map_files(heatmaps, truth)
+    images = shard_of(truth, [image for image in truth.images if image.id in files], options.shard)
+    if options.validation is not None and "iou-validated" in options.played:
+        options = dataclasses.replace(options, thresholds=tuned_thresholds(*options.validation, options, progress))
+    game = Game.of(truth, options, files)
+    settings = settings_of(truth_path, heatmaps, files, options)
+    with staged_folder(out, command="segmentation-game", overwrite=overwrite, resume=resume) as folder:
+        parts = Parts.open(folder, settings, join, resume=resume)
+        rows = _rows(game, images, files, parts, progress)
+        summary = summarise(rows, options, truth, _left_out(game, rows))
+        _warn(summary, rows)
+        write_game(folder, rows, summary)
+        if figures:
+            game_bars(folder / "game", summary["rows"])
+        if options.shard is None:
+            parts.remove()
+        shard = None if options.shard is None else {"index": options.shard[0], "count": options.shard[1]}
+        write_manifest(folder, "segmentation-game", settings, shard=shard)
+    return summary
+
+
+def _rows(
+    game: Game,
+    images: Sequence[CocoImage],
+    files: dict[int | str, list[MapFile]],
+    parts: Parts,
+    progress: Progress,
+) -> list[Row]:
+    rows: list[Row] = []
+    for number, image in enumerate(images, 1):
+        found = parts.rows_of(image.id)
+        rows += parts.keep(image.id, game.rows_of(image, files[image.id])) if found is None else found
+        progress("images scored", number, len(images))
+    return in_order(rows)
+
+
+def _left_out(game: Game, rows: Sequence[Row]) -> list[str]:
+    """The controls that there should be and are not, as edges are not without an image."""
+    there = {row.method for row in rows}
+    return [name for name in game.beside if rows and name not in there and any(row.stratum == "TP" for row in rows)]
+
+
+def _warn(summary: dict[str, Any], rows: Sequence[Row]) -> None:
     if not summary["detections"]:
-        logger.warning("nothing to score: no map is of a detection that finds a true box")
+        logger.warning("nothing to average: no map is of a detection that finds a true box")
     for status, count in Counter(row.status for row in rows if row.status.startswith(FAILED)).items():
         logger.warning("%d of %d scores %s", count, len(rows), status)
-    with staged_folder(out, command="segmentation-game", overwrite=overwrite) as folder:
-        write_bytes(folder / "scores.csv", scores_csv(rows), durable=False)
-        write_json(folder / "summary.json", summary, indent=1)
-        write_bytes(folder / "table.md", markdown(summary).encode(), durable=False)
-        game_bars(folder / "game", summary["rows"])
-        write_manifest(folder, "segmentation-game", dataclasses.asdict(options))
-    return summary
+
+
+def write_game(folder: Path, rows: Sequence[Row], summary: dict[str, Any]) -> None:
+    """The tables of a game, into a staged folder."""
+    write_bytes(folder / "scores.csv", scores_csv(rows), durable=False)
+    write_json(folder / "summary.json", summary, indent=1)
+    write_bytes(folder / "table.md", markdown(summary).encode(), durable=False)
+    write_bytes(folder / "table.tex", latex(summary).encode(), durable=False)
+
+
+def shard_of(truth: CocoTruth, images: Sequence[CocoImage], shard: tuple[int, int] | None) -> list[CocoImage]:
+    """The images of the I-th of N shares of the truth's patients."""
+    if shard is None:
+        return list(images)
+    patients = sorted({image.patient_id for image in truth.images})
+    mine = set(patients[shard[0] :: shard[1]])
+    return [image for image in images if image.patient_id in mine]
+
+
+def settings_of(
+    truth_path: Path, heatmaps: Path, files: dict[int | str, list[MapFile]], options: GameOptions
+) -> dict[str, Any]:
+    """Everything that decides a score, without a place in it: options, the truth, names and sizes of the maps."""
+    facts = dataclasses.asdict(options)
+    del facts["shard"], facts["validation"]
+    facts["names"] = list(options.played)
+    for name in ("masks", "detections"):
+        path = facts[name]
+        facts[name] = None if path is None else path.name if path.is_dir() else sha256_of(path)
+    paths = sorted({path for mine in files.values() for one in mine for path in one.paths.values()})
+    sizes = [
+        f"{path.relative_to(heatmaps) if heatmaps.is_dir() else path.name} {path.stat().st_size}" for path in paths
+    ]
+    return {**facts, "truth_sha256": sha256_of(truth_path), "maps": len(paths), "maps_digest": digest_of(sizes)}
+
+
+def digest_of(lines: Sequence[str]) -> str:
+    """Hex SHA-256 of lines of text."""
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def plan(heatmaps: Path, truth_path: Path, options: GameOptions) -> dict[str, Any]:
@@ -93,121 +148,13 @@ def plan(heatmaps: Path, truth_path: Path, options: GameOptions) -> dict[str, An
         InputError: no maps, or no truth.
     """
     truth = read_truth(truth_path)
+    files = map_files(heatmaps, truth)
+    images = shard_of(truth, [image for image in truth.images if image.id in files], options.shard)
+    beside = [*registry.CONTROLS, registry.UPPER_BOUND] if options.controls else []
     return {
-        "map_files": len(map_files(heatmaps)),
-        "images": len(truth.images),
-        "true_boxes": len(truth.annotations),
-        "rules": list(registry.RULES),
-        "controls": list(registry.CONTROLS) if options.controls else [],
+        "map_files": sum(len(one.paths) for image in images for one in files[image.id]),
+        "images": len(images),
+        "true_boxes": sum(len(truth.annotations_of[image.id]) for image in images),
+        "rules": list(options.played),
+        "controls": beside,
     }
-
-
-def summarise(rows: Sequence[Row], options: GameOptions, left_out: Sequence[str] = ()) -> dict[str, Any]:
-    """``summary.json``: means over patients with intervals, paired tests, and what they do not mean.
-
-    ``mean`` and ``ci95`` are of the raw value. The tests compare normalised values, whose size does not depend on the
-    nodule's; controls are not tested against each other.
-    """
-    true_positives = [row for row in rows if row.stratum == "TP"]
-    patients = sorted({row.patient_id for row in true_positives})
-    keys = list(dict.fromkeys((row.method, row.rule) for row in rows))
-    of_key = {key: [row for row in true_positives if (row.method, row.rule) == key] for key in keys}
-    lines = [_line(method, rule, of_key[method, rule], options) for method, rule in keys]
-    tests = [
-        test for rule in registry.RULES for test in _tests([row for row in true_positives if row.rule == rule], rule)
-    ]
-    return {
-        "schema": SCHEMA,
-        "patients": len(patients),
-        "detections": len({(str(row.image_id), str(row.annotation_id)) for row in true_positives}),
-        "false_positives": len(
-            {(str(row.image_id), row.detection) for row in rows if row.stratum == "FP" and row.method == rows[0].method}
-        ),
-        "version": options.rules,
-        "rows": lines,
-        "tests": tests,
-        "note": note_of(lines, len(patients), left_out),
-    }
-
-
-def _line(method: str, rule: str, rows: Sequence[Row], options: GameOptions) -> dict[str, Any]:
-    counted = [row for row in rows if math.isfinite(row.value)]
-    values = np.array([[getattr(row, name) for name in MEASURES] for row in counted]).reshape(-1, len(MEASURES))
-    of_patient = patient_means(values, [row.patient_id for row in counted])
-    mean, chance, ceiling, normalised = (_number(one) for one in mean_over_patients(of_patient))
-    intervals = bootstrap_interval(of_patient, options.bootstrap, options.seed)
-    return {
-        "method": method,
-        "rule": rule,
-        "n": len(counted),
-        "patients": len(of_patient),
-        "mean": mean,
-        "ci95": _interval(intervals[0]),
-        "chance": chance,
-        "ceiling": ceiling,
-        "normalised": normalised,
-        "normalised_ci95": _interval(intervals[3]),
-        "failed": sum(row.status != OK for row in rows),
-    }
-
-
-def _number(value: float) -> float | None:
-    return round(float(value), 6) if math.isfinite(value) else None
-
-
-def _interval(edges: FloatArray) -> list[float | None] | None:
-    return [_number(edge) for edge in edges] if np.isfinite(edges).all() else None
-
-
-def _tests(rows: Sequence[Row], rule: str) -> list[dict[str, Any]]:
-    """Tests of one rule, on true boxes that both methods of a pair explained."""
-    methods = list(dict.fromkeys(row.method for row in rows))
-    boxes = {key: place for place, key in enumerate(dict.fromkeys((row.image_id, row.annotation_id) for row in rows))}
-    values = np.full((len(boxes), len(methods)), np.nan)
-    patients = [""] * len(boxes)
-    for row in rows:
-        place = boxes[row.image_id, row.annotation_id]
-        values[place, methods.index(row.method)] = row.normalised
-        patients[place] = row.patient_id
-    pairs = [(a, b) for a, b in itertools.combinations(methods, 2) if not {a, b} <= set(registry.CONTROLS)]
-    return [
-        {
-            "rule": rule,
-            "a": test.a,
-            "b": test.b,
-            "difference": _number(test.difference),
-            "p": test.p,
-            "p_holm": test.p_holm,
-            "patients": test.patients,
-        }
-        for test in paired_tests(values, methods, patients, pairs)
-    ]
-
-
-def note_of(lines: Sequence[Mapping[str, Any]], patients: int, left_out: Sequence[str]) -> str:
-    """What the scores do not prove, in plain words."""
-    text = (
-        "A score says where a map is bright, not why the detector decided. The Gaussian control sits on the predicted "
-        "box and never sees the network"
-    )
-    reached = {
-        method: _mean_normalised(lines, method) for method in dict.fromkeys(str(line["method"]) for line in lines)
-    }
-    gaussian = reached.pop("gaussian", None)
-    methods = {name: value for name, value in reached.items() if value is not None and name not in registry.CONTROLS}
-    if gaussian is not None:
-        text += f"; it covers {gaussian:.0%} of the way from chance to ceiling"
-        if methods:
-            best = max(methods, key=lambda name: methods[name])
-            text += f", {best} {methods[best]:.0%} (mean over rules)"
-    text += ". Judge a method by its faithfulness too."
-    if left_out:
-        text += f" No {', '.join(left_out)} control for images that are not lungct slices."
-    if patients < FEWEST_PATIENTS:
-        text += f" {patients} patient{'s' * (patients != 1)}: with under {FEWEST_PATIENTS} no test can reach p < .05."
-    return text
-
-
-def _mean_normalised(lines: Sequence[Mapping[str, Any]], method: str) -> float | None:
-    found = [line["normalised"] for line in lines if line["method"] == method and line["normalised"] is not None]
-    return sum(found) / len(found) if found else None

@@ -53,7 +53,7 @@ class CocoImage:
 
 @dataclass(frozen=True)
 class CocoAnnotation:
-    """One true box; ``box_xyxy_px`` in pixel edges."""
+    """One true box; ``box_xyxy_px`` in pixel edges; ``segmentation`` as the file has it, polygons or run lengths."""
 
     id: int | str
     image_id: int | str
@@ -62,6 +62,7 @@ class CocoAnnotation:
     iscrowd: int = 0
     area: float | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    segmentation: Any = field(default=(), compare=False)
 
     @property
     def area_px(self) -> float:
@@ -128,6 +129,7 @@ def _truth_of(document: dict[str, Any], root: Path) -> CocoTruth:
             int(row.get("iscrowd", 0)),
             None if row.get("area") is None else float(row["area"]),
             _facts(row, "attributes"),
+            row.get("segmentation") or (),
         )
         for number, row in enumerate(document.get("annotations", []), 1)
     ]
@@ -198,7 +200,7 @@ def _annotation_row(annotation: CocoAnnotation) -> dict[str, Any]:
         "bbox": [x1, y1, x2 - x1, y2 - y1],
         "area": annotation.area_px,
         "iscrowd": annotation.iscrowd,
-        "segmentation": [],
+        "segmentation": annotation.segmentation or [],
         "attributes": dict(annotation.attributes),
     }
 

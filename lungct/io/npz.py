@@ -105,6 +105,17 @@ def read_heatmaps(path: Path, categories: Collection[int] = (1,)) -> Heatmaps:
     )
 
 
+def read_heatmaps_heading(path: Path) -> tuple[int | str, str]:
+    """Image id and method of a heatmap file, without unpacking the maps.
+
+    Raises:
+        InputError: missing, or not an NPZ.
+    """
+    arrays = read_arrays(path, (), only=("image_id", "method"))
+    image_id: int | str = arrays.get("image_id", np.array(path.stem)).item()
+    return image_id, str(arrays.get("method", np.array(path.parent.name)).item())
+
+
 def write_arrays(path: Path, arrays: dict[str, Any], *, compressed: bool) -> None:
     """Write named arrays, for a file inside a staged folder."""
     stream = io.BytesIO()
@@ -112,8 +123,8 @@ def write_arrays(path: Path, arrays: dict[str, Any], *, compressed: bool) -> Non
     atomic.write_bytes(path, stream.getvalue(), durable=False)
 
 
-def read_arrays(path: Path, required: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    """Read every array of an NPZ; ``required`` ones must be in it.
+def read_arrays(path: Path, required: tuple[str, ...], only: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
+    """Read every array of an NPZ, or those of ``only`` that are there; ``required`` ones must be in it.
 
     Raises:
         InputError: missing, not an NPZ, one that holds objects, or without a required array.
@@ -124,7 +135,7 @@ def read_arrays(path: Path, required: tuple[str, ...]) -> dict[str, NDArray[Any]
                 raise InputError.of(path, "not an NPZ file, or cut short")
             stream.seek(0)
             archive = np.load(stream, allow_pickle=False)
-            arrays = {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files if only is None or name in only}
     except FileNotFoundError:
         raise InputError.of(path, "no such file") from None
     except _UNREADABLE as problem:

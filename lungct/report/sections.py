@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lungct import registry
-from lungct.report import case_pictures, cases, evaluation_tables, figure, table
+from lungct.report import case_pictures, cases, evaluation_tables, figure, game_tables, table
 from lungct.report.case_pictures import Gallery
 from lungct.report.cases import Case
 from lungct.report.folders import Outputs
@@ -144,16 +144,23 @@ def comparison_section(outputs: Outputs) -> Section | None:
 
 
 def game_section(outputs: Outputs) -> Section | None:
-    """The game's note, figure and tables."""
+    """The game's note, leaderboard, figures and tables."""
     if (game := outputs.game) is None:
         return None
     rows = game.get("rows") or []
-    alt = "Score of each method under each rule, with interval, chance and ceiling; the numbers are in the tables."
-    figures = _kept(outputs.places.game, {"game": alt}) if rows else []
+    alts = {
+        "game": "Score of each method and rule, with interval, chance and ceiling; the numbers are in the tables.",
+        "critical_difference": "Mean rank of each method under each rule; a bar joins those that do not differ.",
+        "boxes": "Spread of the normalised scores over patients, by rule and method.",
+        "sizes": "Normalised score over the nodule's diameter, by method.",
+        "curves": "Detection score while pixels are taken away or put in, hottest first, by method.",
+        "maps": "The maps that scored best and worst under the pointing of each method.",
+    }
+    figures = _kept(outputs.places.game, alts) if rows else []
     if rows and not figures:
-        figures = [_drawn(lambda path: figure.game_bars(path, rows), ".svg", alt)]
-    tests = table.tests_table(game)
-    tables = [*table.game_tables(game), *([tests] if tests else [])]
+        figures = [_drawn(lambda path: figure.game_bars(path, rows), ".svg", alts["game"])]
+    tables = [*game_tables.leaderboard(game), *game_tables.game_tables(game)]
+    tables += [one for one in (game_tables.ranks_table(game), game_tables.tests_table(game)) if one is not None]
     notes = [*([] if rows else ["No heatmap was scored."]), *([str(game["note"])] if game.get("note") else [])]
     return Section(tables, figures, notes)
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from lungct import registry
 from lungct.io.coco import CocoTruth
 from lungct.types import FloatArray
 
@@ -83,68 +82,11 @@ def card_table(card: Mapping[str, Any]) -> Table:
     return Table("The model", ("property", "value"), rows, words=True)
 
 
-def game_tables(game: Mapping[str, Any]) -> list[Table]:
-    """A table per rule of the segmentation game, methods first and controls after them."""
-    columns = (
-        "method",
-        "mean",
-        "95 % interval",
-        "chance",
-        "ceiling",
-        "normalised",
-        "95 % interval",
-        "maps",
-        "patients",
-        "failed",
-    )
-    tables = []
-    rows = game.get("rows") or []
-    for rule in dict.fromkeys(str(row.get("rule")) for row in rows):
-        of_rule = sorted(
-            (row for row in rows if str(row.get("rule")) == rule),
-            key=lambda row: row.get("method") in registry.CONTROLS,
-        )
-        summary = registry.RULES[rule].summary if rule in registry.RULES else ""
-        caption = f"{rule}: {summary}" if summary else rule
-        tables.append(without_empty(Table(caption, columns, [_game_row(row) for row in of_rule])))
-    return tables
-
-
 def without_empty(one: Table) -> Table:
     """The table without the columns in which no row has anything."""
     kept = [place for place in range(len(one.columns)) if any(row[place] != NONE for row in one.rows)]
     rows = [[row[place] for place in kept] for row in one.rows]
     return Table(one.caption, [one.columns[place] for place in kept], rows, one.words)
-
-
-def _game_row(row: Mapping[str, Any]) -> list[str]:
-    name = str(row.get("method"))
-    return [
-        f"{name} (control)" if name in registry.CONTROLS else name,
-        number(row.get("mean")),
-        interval(row.get("ci95")),
-        *(number(row.get(key)) for key in ("chance", "ceiling", "normalised")),
-        interval(row.get("normalised_ci95")),
-        *(plain(row.get(key)) for key in ("n", "patients", "failed")),
-    ]
-
-
-def tests_table(game: Mapping[str, Any]) -> Table | None:
-    """The paired tests between methods."""
-    tests = game.get("tests") or []
-    if not tests:
-        return None
-    columns = ("rule", "first", "second", "difference", "p", "p (Holm)", "patients")
-    rows = [
-        [
-            *(plain(test.get(key)) for key in ("rule", "a", "b")),
-            number(test.get("difference"), signed=True),
-            *(probability(test.get(key)) for key in ("p", "p_holm")),
-            plain(test.get("patients")),
-        ]
-        for test in tests
-    ]
-    return Table("Paired tests, first minus second", columns, rows)
 
 
 def number(value: Any, *, signed: bool = False) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +13,18 @@ import pytest
 
 from lungct import registry
 from lungct.errors import InputError, OutputExists
-from lungct.game.run import GameOptions, plan, segmentation_game
+from lungct.game.options import GameOptions
+from lungct.game.run import plan, segmentation_game
 from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth, write_truth
 from lungct.io.manifest import write_manifest
 from lungct.io.npz import write_slice
 
 SHAPE = (40, 50)
-QUICK = GameOptions(bootstrap=50)
+QUICK = GameOptions(bootstrap=50, names=("adaptive", "pointing", "fixed"))
+ALL = GameOptions(bootstrap=50)
+
+
+quick_game = partial(segmentation_game, figures=False)
 
 
 @pytest.fixture
@@ -78,13 +85,14 @@ def line(summary: dict[str, object], method: str, rule: str) -> dict[str, object
 
 
 def test_the_whole_game(heatmaps: Path, slices: Path, tmp_path: Path) -> None:
-    summary = segmentation_game(heatmaps, slices, tmp_path / "game", QUICK)
-    names = {"scores.csv", "summary.json", "table.md", "game.png", "game.svg", "manifest.ndjson"}
+    summary = segmentation_game(heatmaps, slices, tmp_path / "game", ALL)
+    names = {"scores.csv", "summary.json", "table.md", "table.tex", "game.png", "game.svg", "manifest.ndjson"}
     assert {path.name for path in (tmp_path / "game").iterdir()} == names
     assert json.loads((tmp_path / "game" / "summary.json").read_text()) == summary
     assert (summary["patients"], summary["detections"], summary["false_positives"]) == (7, 8, 1)
-    assert {row["method"] for row in summary["rows"]} == {"good", "away", *registry.CONTROLS}
-    for rule in registry.RULES:
+    assert {row["method"] for row in summary["rows"]} == {"good", "away", *registry.CONTROLS, registry.UPPER_BOUND}
+    assert {row["rule"] for row in summary["rows"]} == set(registry.UNASKED_RULES)
+    for rule in set(registry.PUBLISHED_RULES) | {"auprc", "pointing", "proximity"}:
         good, away = (line(summary, name, rule)["normalised"] for name in ("good", "away"))
         assert good > 0.6 > 0 > away  # type: ignore[operator]
         assert line(summary, "constant", rule)["normalised"] == pytest.approx(0, abs=1e-6)
@@ -102,26 +110,30 @@ def test_maps_without_labels_are_of_the_only_category(heatmaps: Path, slices: Pa
     for row in document["annotations"]:
         row["category_id"] = 4
     slices.write_text(json.dumps(document))
-    assert segmentation_game(heatmaps, slices, tmp_path / "game", QUICK)["detections"] == 8
+    assert quick_game(heatmaps, slices, tmp_path / "game", QUICK)["detections"] == 8
     document["categories"].append({"id": 5, "name": "mass"})
     slices.write_text(json.dumps(document))
     with pytest.raises(InputError, match="2 categories"):
-        segmentation_game(heatmaps, slices, tmp_path / "several", QUICK)
+        quick_game(heatmaps, slices, tmp_path / "several", QUICK)
 
 
-def test_false_positives_are_listed_and_not_averaged(heatmaps: Path, slices: Path, tmp_path: Path) -> None:
-    summary = segmentation_game(heatmaps, slices, tmp_path / "game", QUICK)
+def test_false_positives_are_scored_on_their_own_box_and_not_averaged(
+    heatmaps: Path, slices: Path, tmp_path: Path
+) -> None:
+    summary = quick_game(heatmaps, slices, tmp_path / "game", QUICK)
     false = [row for row in rows_of(tmp_path / "game") if row["stratum"] == "FP"]
     assert {(row["method"], row["image_id"], row["detection"]) for row in false} == {
         ("good", "1", "2"),
         ("away", "1", "2"),
     }
-    assert all(row["value"] == "" and "no true box" in row["status"] for row in false)
+    assert all(row["annotation_id"] == "-1" and row["status"] == "ok" for row in false)
+    own = {row["method"]: float(row["normalised"]) for row in false if row["rule"] == "adaptive"}
+    assert own["good"] > 0.6 > 0.05 > own["away"]  # the box that it drew itself
     assert line(summary, "good", "fixed")["n"] == 8
 
 
 def test_every_true_box_of_an_image_is_scored_against_its_own(heatmaps: Path, slices: Path, tmp_path: Path) -> None:
-    segmentation_game(heatmaps, slices, tmp_path / "game", QUICK)
+    quick_game(heatmaps, slices, tmp_path / "game", QUICK)
     found = {
         row["annotation_id"]: float(row["normalised"])
         for row in rows_of(tmp_path / "game")
@@ -134,22 +146,22 @@ def test_every_true_box_of_an_image_is_scored_against_its_own(heatmaps: Path, sl
 def test_failed_maps_are_nan_with_the_reason(heatmaps: Path, slices: Path, tmp_path: Path) -> None:
     write_maps(heatmaps, "good", 2, np.zeros((1, *SHAPE), np.float16), [box_of(2)])
     write_maps(heatmaps, "good", 3, np.full((1, *SHAPE), np.nan, np.float16), [box_of(3)])
-    summary = segmentation_game(heatmaps, slices, tmp_path / "game", QUICK)
+    summary = quick_game(heatmaps, slices, tmp_path / "game", QUICK)
     status = {row["image_id"]: row for row in rows_of(tmp_path / "game") if row["method"] == "good"}
     assert (status["2"]["value"], status["2"]["status"]) == ("", "failed: constant map")
     assert (status["3"]["value"], status["3"]["status"]) == ("", "failed: not finite")
     assert (line(summary, "good", "fixed")["n"], line(summary, "good", "fixed")["failed"]) == (6, 2)
-    published = segmentation_game(heatmaps, slices, tmp_path / "thesis", GameOptions(rules="thesis", bootstrap=0))
+    published = quick_game(heatmaps, slices, tmp_path / "thesis", GameOptions(rules="thesis", bootstrap=0))
     assert line(published, "good", "fixed")["n"] == 8
     assert line(published, "good", "fixed")["ci95"] is None
 
 
 def test_controls_can_be_left_out_and_need_an_image(heatmaps: Path, slices: Path, tmp_path: Path) -> None:
-    bare = segmentation_game(heatmaps, slices, tmp_path / "bare", GameOptions(controls=False, bootstrap=10))
+    bare = quick_game(heatmaps, slices, tmp_path / "bare", GameOptions(controls=False, bootstrap=10))
     assert {row["method"] for row in bare["rows"]} == {"good", "away"}
     for path in tmp_path.glob("*.npz"):
         path.unlink()
-    blind = segmentation_game(heatmaps, slices, tmp_path / "blind", QUICK)
+    blind = quick_game(heatmaps, slices, tmp_path / "blind", QUICK)
     assert "edges" not in {row["method"] for row in blind["rows"]}
     assert "No edges control" in blind["note"]
 
@@ -157,14 +169,14 @@ def test_controls_can_be_left_out_and_need_an_image(heatmaps: Path, slices: Path
 def test_controls_that_were_made_before_are_not_made_twice(heatmaps: Path, slices: Path, tmp_path: Path) -> None:
     for number in range(1, 8):
         write_maps(heatmaps, "constant", number, np.full((1, *SHAPE), 0.5, np.float16), [box_of(number)])
-    summary = segmentation_game(heatmaps, slices, tmp_path / "game", QUICK)
+    summary = quick_game(heatmaps, slices, tmp_path / "game", QUICK)
     assert line(summary, "constant", "fixed")["n"] == 7
     assert line(summary, "constant", "fixed")["failed"] == 0
 
 
 def test_same_input_same_bytes(heatmaps: Path, slices: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        segmentation_game(heatmaps, slices, tmp_path / name, QUICK)
+        quick_game(heatmaps, slices, tmp_path / name, QUICK)
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
 
@@ -173,7 +185,7 @@ def test_few_patients_are_said_to_be_few(heatmaps: Path, slices: Path, tmp_path:
     for method in ("good", "away"):
         for number in range(4, 8):
             (heatmaps / method / f"{number}.npz").unlink()
-    summary = segmentation_game(heatmaps, slices, tmp_path / "game", QUICK)
+    summary = quick_game(heatmaps, slices, tmp_path / "game", QUICK)
     assert "3 patients: with under 6 no test can reach p < .05" in summary["note"]
 
 
@@ -188,29 +200,29 @@ def test_maps_of_an_unfinished_run_are_not_read(heatmaps: Path, slices: Path) ->
 def test_nothing_explained_is_a_game_without_rows(slices: Path, tmp_path: Path) -> None:
     (tmp_path / "maps" / "eigencam").mkdir(parents=True)
     (tmp_path / "maps" / "eigencam" / "manifest.ndjson").write_text('{"schema": "lungct.run/1"}\n')
-    summary = segmentation_game(tmp_path / "maps", slices, tmp_path / "game", QUICK)
+    summary = quick_game(tmp_path / "maps", slices, tmp_path / "game", QUICK)
     assert (summary["rows"], summary["tests"], summary["detections"]) == ([], [], 0)
 
 
 def test_false_positives_only(slices: Path, tmp_path: Path) -> None:
     write_maps(tmp_path / "maps", "good", 2, np.stack([blob((5, 5))]), [(40, 30, 46, 36)])
-    summary = segmentation_game(tmp_path / "maps", slices, tmp_path / "game", QUICK)
+    summary = quick_game(tmp_path / "maps", slices, tmp_path / "game", QUICK)
     assert (summary["detections"], summary["false_positives"]) == (0, 1)
     assert line(summary, "good", "fixed")["mean"] is None
 
 
 def test_what_does_not_fit_is_refused(heatmaps: Path, slices: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no heatmap"):
-        segmentation_game(tmp_path / "nowhere", slices, tmp_path / "game", QUICK)
+        quick_game(tmp_path / "nowhere", slices, tmp_path / "game", QUICK)
     write_maps(tmp_path / "small", "good", 2, np.zeros((1, 5, 5), np.float16), [box_of(2)])
     with pytest.raises(InputError, match="5 x 5 pixels, the image 50 x 40"):
-        segmentation_game(tmp_path / "small", slices, tmp_path / "game", QUICK)
+        quick_game(tmp_path / "small", slices, tmp_path / "game", QUICK)
     write_maps(tmp_path / "other", "good", 77, np.zeros((1, *SHAPE), np.float16), [box_of(2)])
     with pytest.raises(InputError, match="'77'"):
-        segmentation_game(tmp_path / "other", slices, tmp_path / "game", QUICK)
+        quick_game(tmp_path / "other", slices, tmp_path / "game", QUICK)
     write_maps(heatmaps / "again", "good", 2, np.stack([blob((5, 5))]), [box_of(2)])
     with pytest.raises(InputError, match="too"):
-        segmentation_game(heatmaps, slices, tmp_path / "game", QUICK)
+        quick_game(heatmaps, slices, tmp_path / "game", QUICK)
     assert not (tmp_path / "game").exists()
 
 
@@ -218,7 +230,33 @@ def test_output_is_not_replaced_unasked(heatmaps: Path, slices: Path, tmp_path: 
     (tmp_path / "game").mkdir()
     write_manifest(tmp_path / "game", "segmentation-game", {})
     with pytest.raises(OutputExists):
-        segmentation_game(heatmaps, slices, tmp_path / "game", QUICK)
-    segmentation_game(heatmaps, slices, tmp_path / "game", QUICK, overwrite=True)
+        quick_game(heatmaps, slices, tmp_path / "game", QUICK)
+    quick_game(heatmaps, slices, tmp_path / "game", QUICK, overwrite=True)
     assert (tmp_path / "game" / "scores.csv").is_file()
     assert plan(heatmaps, slices, QUICK)["map_files"] == 14
+
+
+def test_shards_and_resumed_runs_give_the_same_table(heatmaps: Path, slices: Path, tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    quick_game(heatmaps, slices, whole, QUICK)
+    shards = [tmp_path / f"shard{number}" for number in range(3)]
+    for number, folder in enumerate(shards):
+        quick_game(heatmaps, slices, folder, replace(QUICK, shard=(number, 3)))
+    quick_game(heatmaps, slices, tmp_path / "joined", QUICK, join=shards)
+    staging = tmp_path / ".resumed.partial"
+    (staging / "parts").mkdir(parents=True)
+    for path in (shards[1] / "parts").iterdir():  # as a killed run leaves it
+        (staging / "parts" / path.name).write_bytes(path.read_bytes())
+    quick_game(heatmaps, slices, tmp_path / "resumed", QUICK, resume=True)
+    for name in ("joined", "resumed"):
+        assert {path.name for path in (tmp_path / name).iterdir()} == {path.name for path in whole.iterdir()}
+        for path in whole.iterdir():
+            assert (tmp_path / name / path.name).read_bytes() == path.read_bytes(), (name, path.name)
+
+
+def test_shards_of_another_game_are_refused(heatmaps: Path, slices: Path, tmp_path: Path) -> None:
+    quick_game(heatmaps, slices, tmp_path / "shard", replace(QUICK, seed=1, shard=(0, 2)))
+    with pytest.raises(InputError, match="seed differs"):
+        quick_game(heatmaps, slices, tmp_path / "game", QUICK, join=[tmp_path / "shard"])
+    with pytest.raises(InputError, match="no parts"):
+        quick_game(heatmaps, slices, tmp_path / "game", QUICK, join=[heatmaps])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import wilcoxon
+from scipy.stats import t, wilcoxon
 
 from lungct.game.statistics import (
     bootstrap_interval,
@@ -48,7 +48,7 @@ def test_bootstrap_is_seeded_and_clustered() -> None:
     np.testing.assert_array_equal(clustered, bootstrap_interval(patient_means(values, patients), 2000, 1))
     ratio = np.diff(clustered)[0, 0] / np.diff(single)[0, 0]
     assert 2.2 < ratio < 3.5  # sqrt(8): pretending that detections are independent narrows it so much
-    half = 1.96 * effect.std() / np.sqrt(20)
+    half = t.ppf(0.975, 19) * effect.std(ddof=1) / np.sqrt(20)
     assert np.diff(clustered)[0, 0] / 2 == pytest.approx(half, rel=0.12)
 
 

@@ -1,0 +1,166 @@
+"""The heatmaps of a folder, ours or another tool's: which files there are, and one image's maps read from them.
+
+    <method>/<image id>.npz       heatmaps (D, Y, X), boxes_xyxy_px (D, 4); optional scores, labels (D,)
+    <method>/<image id>.png       one map of 8 or 16 bits for all boxes of the image, or
+    <method>/<image id>_<n>.png   one for its n-th box, n from 0
+    <method>/<case id>.nii.gz     a map over the whole scan, on its grid; images take the plane of their z_index
+
+PNG and NIfTI hold no boxes: they are maps of the image's detections where such are given, best first, and else of its
+true boxes in the file's order. They are read only from folders without an NPZ, where they are copies for the eye.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungct.errors import InputError
+from lungct.explain.write import stem_of
+from lungct.game.masks import plane_of
+from lungct.io.atomic import MANIFEST
+from lungct.io.coco import CocoImage, CocoTruth
+from lungct.io.npz import read_heatmaps, read_heatmaps_heading
+from lungct.types import Detections, FloatArray, Heatmaps
+
+VOLUMES = (".nii", ".nii.gz")
+
+
+@dataclass(frozen=True)
+class MapFile:
+    """One method's maps of one image; ``paths`` are one NPZ, one NIfTI, or PNGs by number of the box (-1: all)."""
+
+    method: str
+    paths: Mapping[int, Path] = field(hash=False)
+
+    @property
+    def first(self) -> Path:
+        """What an error names."""
+        return next(iter(self.paths.values()))
+
+
+def map_files(heatmaps: Path, truth: CocoTruth) -> dict[int | str, list[MapFile]]:
+    """Image id -> its maps by method, of the images that have any; empty where a run found nothing to explain.
+
+    What lies in a hidden folder, as an unfinished run leaves behind, is not read.
+
+    Raises:
+        InputError: no map, nor the manifest of such a run; a map of an image that the truth does not hold; a method
+            twice on one image.
+    """
+    found: dict[int | str, dict[str, MapFile]] = defaultdict(dict)
+    images = {str(image.id): image for image in truth.images}
+    paths = [heatmaps] if heatmaps.is_file() else _visible(heatmaps, "*.npz")
+    with_npz = {path.parent for path in paths}
+    others = [] if heatmaps.is_file() else [path for path in _visible(heatmaps, "*") if path.parent not in with_npz]
+    for path in paths:
+        image_id, method = read_heatmaps_heading(path)
+        if str(image_id) not in images:
+            raise InputError.of(path, f"is of image {image_id!r}, which the truth does not hold")
+        _add(found[images[str(image_id)].id], MapFile(method, {-1: path}))
+    for identifier, one in _of_other_tools(others, truth):
+        _add(found[identifier], one)
+    if not found and not _visible(heatmaps, MANIFEST):
+        raise InputError.of(
+            heatmaps, "no heatmap (.npz, .png, .nii.gz) in it that is of an image of the truth", "see lungct explain"
+        )
+    return {
+        image.id: sorted(found[image.id].values(), key=lambda one: one.method)
+        for image in truth.images
+        if image.id in found
+    }
+
+
+def _add(methods: dict[str, MapFile], one: MapFile) -> None:
+    twin = methods.setdefault(one.method, one)
+    if twin is not one:
+        raise InputError.of(one.first, f"{one.method} has maps of this image in {twin.first} too")
+
+
+def _visible(folder: Path, pattern: str) -> list[Path]:
+    below = sorted(path for path in folder.rglob(pattern) if path.is_file())
+    return [path for path in below if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+
+
+def _of_other_tools(paths: Sequence[Path], truth: CocoTruth) -> Iterator[tuple[int | str, MapFile]]:
+    by_stem = {stem: image for image in truth.images for stem in (Path(image.file_name).stem, stem_of(image.id))}
+    of_case: dict[str, list[CocoImage]] = defaultdict(list)
+    for image in truth.images:
+        of_case[image.case_id].append(image)
+    pictures: dict[tuple[str, int | str], dict[int, Path]] = defaultdict(dict)
+    for path in paths:
+        method = path.parent.name
+        if path.suffix == ".png":
+            stem, _, number = path.stem.rpartition("_")
+            if path.stem in by_stem:
+                pictures[method, by_stem[path.stem].id][-1] = path
+            elif stem in by_stem and number.isdigit():
+                pictures[method, by_stem[stem].id][int(number)] = path
+        elif path.name.endswith(VOLUMES):
+            case = path.name.removesuffix(".gz").removesuffix(".nii")
+            for image in of_case.get(case) or of_case.get(case.removesuffix(f"_{method}"), []):
+                yield image.id, MapFile(method, {-1: path})
+    for (method, identifier), numbered in pictures.items():
+        yield identifier, MapFile(method, dict(sorted(numbered.items())))
+
+
+def read_maps(one: MapFile, truth: CocoTruth, image: CocoImage, detections: Detections | None = None) -> Heatmaps:
+    """The maps of one image by one method.
+
+    Args:
+        detections: what PNG and NIfTI maps are of; None for the true boxes.
+
+    Raises:
+        InputError: a file that cannot be read, a map of another size than the image, a picture of a box that is not
+            there.
+    """
+    if one.first.suffix == ".npz":
+        maps = read_heatmaps(one.first, truth.categories)
+    else:
+        maps = _bare(one, truth, image, detections)
+    if maps.heatmaps.shape[1:] != (image.height, image.width):
+        height, width = maps.heatmaps.shape[1:]
+        raise InputError.of(one.first, f"maps are {width} x {height} pixels, the image {image.width} x {image.height}")
+    return maps
+
+
+def _bare(one: MapFile, truth: CocoTruth, image: CocoImage, detections: Detections | None) -> Heatmaps:
+    boxes = detections or _true_boxes(truth, image)
+    planes = {number: _levels(plane_of(path, image, "heatmap")) for number, path in one.paths.items()}
+    if set(planes) == {-1}:
+        numbers = list(range(len(boxes)))
+        heatmaps = np.broadcast_to(planes[-1], (len(boxes), *planes[-1].shape))
+    else:
+        numbers = sorted(number for number in planes if number >= 0)
+        if numbers and numbers[-1] >= len(boxes):
+            raise InputError.of(one.paths[numbers[-1]], f"is of box {numbers[-1]}, and the image has {len(boxes)}")
+        heatmaps = np.stack([planes[number] for number in numbers])
+    return Heatmaps(
+        image_id=image.id,
+        method=one.method,
+        heatmaps=heatmaps,
+        raw=heatmaps,
+        boxes_xyxy_px=boxes.boxes_xyxy_px[numbers],
+        scores=boxes.scores[numbers],
+        labels=boxes.labels[numbers],
+        matched_annotation_id=np.full(len(numbers), -1, np.int64),
+        layers="",
+    )
+
+
+def _true_boxes(truth: CocoTruth, image: CocoImage) -> Detections:
+    annotations = truth.annotations_of[image.id]
+    labels = np.array([one.category_id for one in annotations], dtype=np.int64)
+    scores = np.ones(len(annotations), dtype=np.float32)
+    return Detections(image.id, truth.boxes_of(image.id).astype(np.float32), scores, labels)
+
+
+def _levels(plane: NDArray[Any]) -> FloatArray:
+    """Gray levels as they are: rules see order and shares, so a PNG's 0..255 needs no division."""
+    levels: FloatArray = plane.astype(np.float32)
+    return levels

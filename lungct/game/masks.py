@@ -1,0 +1,89 @@
+"""The true masks of an image's nodules: from COCO's segmentation, or from images and volumes beside it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungct.ct.geometry import to_canonical
+from lungct.errors import InputError
+from lungct.explain.write import stem_of
+from lungct.game.target import pixels_of
+from lungct.io.coco import CocoImage, CocoTruth
+from lungct.io.coco_masks import mask_of
+from lungct.io.nifti import read_nifti
+from lungct.io.npz import read_arrays
+from lungct.io.png import read_gray
+from lungct.types import BoolArray
+
+SUFFIXES = (".png", ".npz", ".nii.gz", ".nii")
+
+
+def masks_of(truth: CocoTruth, image: CocoImage, folder: Path | None) -> list[BoolArray]:
+    """A (Y, X) mask per true box of the image, in the file's order.
+
+    Without a folder each annotation's own segmentation; with one, what of the image's mask lies in the box: of
+    ``<image id>.png`` or ``.npz`` (array ``mask``), or of plane ``z_index`` of ``<case id>.nii.gz``.
+
+    Raises:
+        InputError: a mask that is missing, empty in its box, of another size, or cannot be read.
+    """
+    shape = (image.height, image.width)
+    whole = None if folder is None else _plane(folder, image)
+    masks = []
+    for annotation in truth.annotations_of[image.id]:
+        if whole is None:
+            try:
+                mask = mask_of(annotation.segmentation, shape)
+            except (ValueError, KeyError, TypeError) as problem:
+                raise InputError(f"annotation {annotation.id}: {problem}") from None
+        else:
+            mask = whole & pixels_of(shape, np.asarray(annotation.box_xyxy_px))
+        if mask is None or not mask.any():
+            hint = "name a folder of masks with --masks, or play with --shape box or ellipse"
+            raise InputError(f"annotation {annotation.id} of image {image.id} has no mask", hint)
+        masks.append(mask)
+    return masks
+
+
+def _plane(folder: Path, image: CocoImage) -> BoolArray:
+    places = [folder / f"{stem}{suffix}" for stem in (stem_of(image.id), image.case_id) for suffix in SUFFIXES]
+    path = next((one for one in places if one.is_file()), None)
+    if path is None:
+        raise InputError.of(folder, f"no mask of image {image.id}", f"looked for {places[0].name}, {places[-2].name}")
+    plane: BoolArray = plane_of(path, image, "mask") != 0
+    if plane.shape != (image.height, image.width):
+        raise InputError.of(path, f"is {plane.shape[1]} x {plane.shape[0]}, the image {image.width} x {image.height}")
+    return plane
+
+
+def plane_of(path: Path, image: CocoImage, array: str) -> NDArray[Any]:
+    """(Y, X) of a PNG, of the named array of an NPZ, or of the image's plane in a NIfTI volume.
+
+    A volume is brought to the slices' orientation (x to the left, y to the back, z to the head); the plane is the
+    image's ``z_index``.
+
+    Raises:
+        InputError: it cannot be read, or the volume has no such plane.
+    """
+    if path.suffix == ".png":
+        return read_gray(path)
+    if path.suffix == ".npz":
+        return np.squeeze(read_arrays(path, (array,))[array])
+    volume = _volume(path)
+    z_index = image.lungct.get("z_index")
+    if z_index is None and len(volume) == 1:
+        z_index = 0
+    if z_index is None or not 0 <= int(z_index) < len(volume):
+        raise InputError.of(path, f"has {len(volume)} planes, image {image.id} asks for z_index {z_index}")
+    plane: NDArray[Any] = volume[int(z_index)]
+    return plane
+
+
+@lru_cache(maxsize=2)
+def _volume(path: Path) -> NDArray[Any]:
+    return to_canonical(read_nifti(path)).hu

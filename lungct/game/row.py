@@ -1,0 +1,109 @@
+"""One map under one rule: a line of ``scores.csv``, written and read back."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lungct import registry
+from lungct.errors import InputError
+
+OK = "ok"
+FAILED = "failed"
+_NUMBERS = ("diameter_mm", "score", "value", "chance", "ceiling", "normalised")
+
+
+@dataclass(frozen=True)
+class Row:
+    """The columns of ``scores.csv``.
+
+    Attributes:
+        detection: number of the map among its file's.
+        annotation_id: the true box that the detection found, -1 for a false positive.
+        diameter_mm: of the nodule, or of a false positive's box; NaN unknown.
+        malignancy: as the truth has it, empty unknown.
+        score: the detector's.
+        stratum: ``TP``, ``FP`` (scored against the detection's own box) or ``FN`` (a true box the detector missed).
+        value, chance, ceiling, normalised: NaN where there is no value; ``status`` says why.
+    """
+
+    patient_id: str
+    case_id: str
+    image_id: int | str
+    detection: int
+    annotation_id: int | str
+    nodule_id: str
+    diameter_mm: float
+    malignancy: str
+    score: float
+    stratum: str
+    method: str
+    rule: str
+    value: float
+    chance: float
+    ceiling: float
+    normalised: float
+    status: str
+
+
+COLUMNS = tuple(one.name for one in dataclasses.fields(Row))
+
+
+def scores_csv(rows: Sequence[Row]) -> bytes:
+    """``scores.csv``: a line per map and rule; a number that does not exist is left empty."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow(_cell(getattr(row, name)) for name in COLUMNS)
+    return stream.getvalue().encode()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return f"{value:.8g}" if math.isfinite(value) else ""
+    return value
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a ``scores.csv``; ids that are whole numbers come back as such.
+
+    Raises:
+        InputError: missing, or no such table.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as stream:
+            return [_row_of(line) for line in csv.DictReader(stream)]
+    except FileNotFoundError:
+        raise InputError.of(path, "no such file") from None
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError) as problem:
+        raise InputError.of(path, f"not a table of scores ({type(problem).__name__}: {problem})") from None
+
+
+def _row_of(line: dict[str, str]) -> Row:
+    values: dict[str, Any] = {name: line[name] for name in COLUMNS}
+    for name in _NUMBERS:
+        values[name] = float(values[name]) if values[name] else float("nan")
+    for name in ("image_id", "annotation_id"):
+        text = values[name]
+        values[name] = int(text) if text.lstrip("-").isdigit() and str(int(text)) == text else text
+    values["detection"] = int(values["detection"])
+    return Row(**values)
+
+
+def in_order(rows: Iterable[Row]) -> list[Row]:
+    """Methods first and controls last, then rule, image and detection."""
+    return sorted(rows, key=_order)
+
+
+def _order(row: Row) -> tuple[int, str, int, str, int]:
+    beside = (*registry.CONTROLS, registry.UPPER_BOUND)
+    place = beside.index(row.method) + 1 if row.method in beside else 0
+    rules = [*registry.RULES, *registry.FAITHFULNESS]
+    return place, row.method, rules.index(row.rule), str(row.image_id).zfill(12), row.detection
