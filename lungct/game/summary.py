@@ -17,7 +17,7 @@ from lungct.game.ranks import RankTest, rank_test
 from lungct.game.row import Row
 from lungct.game.statistics import needed_patients, paired_tests, patient_means
 from lungct.io.coco import CocoTruth
-from lungct.types import FloatArray
+from lungct.types import BoolArray, FloatArray
 
 SCHEMA = "lungct.game/2"
 
@@ -115,7 +115,7 @@ def _tests(rows: Sequence[Row], rule: str) -> list[dict[str, Any]]:
 def _ranks(rows: Sequence[Row], rule: str) -> dict[str, Any] | None:
     """Friedman's test of one rule, on true boxes that every method explained."""
     values, methods, patients = _pivot(rows)
-    kept = np.isfinite(values).all(axis=1)
+    kept: BoolArray = np.isfinite(values).all(axis=1)
     if not kept.any():
         return None
     of_patient = patient_means(values[kept], [one for one, keep in zip(patients, kept.tolist(), strict=True) if keep])
