@@ -17,7 +17,7 @@ from lungct.game.ranks import RankTest, rank_test
 from lungct.game.row import Row
 from lungct.game.statistics import needed_patients, paired_tests, patient_means
 from lungct.io.coco import CocoTruth
-from lungct.types import BoolArray, FloatArray
+from lungct.types import FloatArray
 
 SCHEMA = "lungct.game/2"
 
@@ -115,10 +115,10 @@ def _tests(rows: Sequence[Row], rule: str) -> list[dict[str, Any]]:
 def _ranks(rows: Sequence[Row], rule: str) -> dict[str, Any] | None:
     """Friedman's test of one rule, on true boxes that every method explained."""
     values, methods, patients = _pivot(rows)
-    kept: BoolArray = np.isfinite(values).all(axis=1)
-    if not kept.any():
+    kept = np.flatnonzero(np.isfinite(values).all(axis=1))
+    if not len(kept):
         return None
-    of_patient = patient_means(values[kept], [one for one, keep in zip(patients, kept.tolist(), strict=True) if keep])
+    of_patient = patient_means(values[kept], [patients[place] for place in kept])
     found = rank_test(of_patient, methods)
     return None if found is None else _json_of(found, rule)
 
