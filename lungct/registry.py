@@ -13,6 +13,8 @@ HU_CLIP = (-1000, 500)
 SPLIT_FRACTIONS = (0.70, 0.18, 0.12)
 SPLITS = ("train", "val", "test")
 NEGATIVE_DISTANCE_MM = 10.0
+UNMEASURED_DIAMETER_MM = 10.0
+"""Of a finding that nobody measured, as LUNA16's evaluation has it."""
 SIZE_EDGES_MM = (4.0, 6.0, 8.0, 15.0, 30.0)
 """Where the classes of diameter begin that results are broken down by; the edges of Fleischner and Lung-RADS."""
 THICKNESS_EDGES_MM = (1.0, 1.5, 2.5, 5.0)
@@ -68,6 +70,12 @@ SOURCES: Mapping[str, Entry] = {
 
 LIDC_READERS = 3
 """How many of the four readers must have drawn a nodule, as LUNA16 has it."""
+
+MISSING_SLICES = ("refuse", "interpolate")
+"""What is done with a DICOM series in which slices are missing."""
+
+LONGEST_GAP_MM = 10.0
+"""Between the two slices beside a gap that is interpolated; longer ones are refused."""
 
 CSV_FRAMES = ("lps", "ras", "voxel")
 """What coordX, coordY, coordZ of a nodule table are: LPS mm, RAS mm, 0-based voxel indices of the file."""

@@ -68,10 +68,16 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """One CT on its grid: ``hu`` is a (Z, Y, X) array, int16 on disk, in Hounsfield units."""
+    """One CT on its grid.
+
+    Attributes:
+        hu: (Z, Y, X), int16 on disk, in Hounsfield units.
+        filled_z: slices of a series as read that no file held and that are interpolated from their neighbours.
+    """
 
     hu: NDArray[Any]
     grid: Grid
+    filled_z: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,9 @@ from lungct.registry import (
     HU_CLIP,
     HU_WINDOWS,
     LIDC_READERS,
+    LONGEST_GAP_MM,
     LUNG_MASKS,
+    MISSING_SLICES,
     SOURCES,
     SPACING_MM_XYZ,
     VOC_CORNERS,
@@ -62,6 +64,15 @@ def run(
             rich_help_panel=GRID,
         ),
     ] = CSV_FRAMES[0],
+    missing_slices: Annotated[
+        str,
+        options.choice(
+            "--missing-slices",
+            MISSING_SLICES,
+            f"Of a DICOM series: refuse it, or fill gaps of at most {LONGEST_GAP_MM:g} mm, named in the manifest.",
+            rich_help_panel=GRID,
+        ),
+    ] = MISSING_SLICES[0],
     lidc_readers: Annotated[
         int,
         typer.Option(
@@ -181,6 +192,7 @@ def run(
             csv_frame=csv_frame,
             naming=Naming.of(keep_ids, key_file),
             lidc_readers=lidc_readers,
+            missing_slices=missing_slices,
         ),
     )
     share = Shard(*options.shard_of(shard))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from lungct.ct.pieces import IN_SLICE, label_in_slices, sizes_of
+from lungct.ct.morphology import IN_SLICE_AXES, grown, worn
+from lungct.ct.pieces import label_in_slices, sizes_of
 from lungct.types import BoolArray, IntArray, Triple
 
 LARGEST_MM2 = 900.0
@@ -20,10 +21,10 @@ def large_airways(air: BoolArray, spacing_mm_zyx: Triple) -> BoolArray:
     on for at least 4 cm; a shorter one is a tip of the lung. It ends where its air opens into something larger, as a
     bronchus does into the lung. Tubes of the air worn down by a pixel count too, as noise makes holes in thin walls.
     """
-    worn = _tubes(ndimage.binary_erosion(air, IN_SLICE), spacing_mm_zyx)
-    tubes = ndimage.binary_dilation(worn, IN_SLICE) & air
+    thin = _tubes(worn(air, IN_SLICE_AXES), spacing_mm_zyx)
+    tubes = grown(thin, IN_SLICE_AXES) & air
     tubes |= _tubes(air, spacing_mm_zyx)
-    return np.asarray(tubes)
+    return tubes
 
 
 def _tubes(air: BoolArray, spacing_mm_zyx: Triple) -> BoolArray:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lungct.ct.pieces import box_of
 from lungct.types import BoolArray, FloatArray, Grid
 
 AIR_HU = -400
@@ -15,6 +16,7 @@ COARSE_STEP_ZYX = (2, 4, 4)
 LEAST_SHARE_OF_LARGEST = 0.1
 LEAST_AREA_MM2 = 500.0
 LEAST_SHARE_OF_WIDEST = 0.1
+CLOSING_REACH = 4
 
 
 def coarse_lungs(hu: NDArray[Any]) -> BoolArray:
@@ -36,10 +38,18 @@ def coarse_lungs(hu: NDArray[Any]) -> BoolArray:
         return np.zeros_like(air)
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)
     sizes[0] = 0
-    kept = (sizes >= LEAST_SHARE_OF_LARGEST * sizes.max())[pieces] & inside
-    disc = ndimage.iterate_structure(ndimage.generate_binary_structure(2, 1), 2)
-    closed: BoolArray = ndimage.binary_closing(kept, disc[np.newaxis]) | kept
-    return closed
+    kept: BoolArray = (sizes >= LEAST_SHARE_OF_LARGEST * sizes.max())[pieces] & inside
+    _close(kept)
+    return kept
+
+
+def _close(lungs: BoolArray) -> None:
+    """Close a mask by a disc of two pixels, in place; only where it is."""
+    box = box_of(lungs)
+    if box is not None:
+        around = lungs[box[0], *(slice(max(one.start - CLOSING_REACH, 0), one.stop + CLOSING_REACH) for one in box[1:])]
+        disc = ndimage.iterate_structure(ndimage.generate_binary_structure(2, 1), 2)
+        around |= ndimage.binary_closing(around, disc[np.newaxis])
 
 
 def lung_area_mm2(hu: NDArray[Any], grid: Grid) -> FloatArray:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lungct.ct.airways import large_airways
-from lungct.ct.pieces import IN_SLICE, box_of, filled_in_slices, sizes_of, without_crumbs
+from lungct.ct.morphology import ALL_AXES, IN_SLICE_AXES, grown, worn
+from lungct.ct.pieces import box_of, filled_in_slices, sizes_of, without_crumbs
 from lungct.ct.sides import LEFT, RIGHT, spine_x, tell_sides
 from lungct.types import BoolArray, Triple
 
@@ -47,7 +48,7 @@ def segment(hu: NDArray[Any], spacing_mm_zyx: Triple) -> NDArray[np.uint8]:
 
 def _in_box(lungs: BoolArray, hu: NDArray[Any], spine: int, spacing_mm_zyx: Triple) -> NDArray[np.uint8]:
     airways = large_airways(lungs & (hu < AIRWAY_HU), spacing_mm_zyx)
-    lungs = lungs & ~ndimage.binary_dilation(airways, IN_SLICE)
+    lungs = lungs & ~grown(airways, IN_SLICE_AXES)
     labels = tell_sides(without_crumbs(lungs, LEAST_SHARE), spine, spacing_mm_zyx)
     other_air = (hu < AIR_HU) & (labels == 0)
     for side in (RIGHT, LEFT):
@@ -71,7 +72,7 @@ def _enclosed(air: BoolArray, hu: NDArray[Any], voxel_ml: float) -> BoolArray:
         around = tuple(slice(max(one.start - 1, 0), one.stop + 1) for one in box)
         inside = pieces[around] == piece
         gas = sizes[piece] * voxel_ml < GAS_AT_MOST_ML and np.median(hu[around][inside]) < GAS_HU
-        shell = ndimage.binary_dilation(inside) & ~air[around]
+        shell = grown(inside) & ~air[around]
         keep[piece] = not gas and body[around][shell].sum() >= IN_BODY_SHARE * max(shell.sum(), 1)
     return np.asarray(keep[pieces])
 
@@ -93,12 +94,12 @@ def _edge(padding: BoolArray) -> BoolArray:
 
 def _body(solid: BoolArray) -> BoolArray:
     """The largest solid piece once thin bridges to the table are cut, as thick as it was."""
-    core = ndimage.binary_erosion(solid, border_value=1)
+    core = worn(solid, outside=True)
     pieces, count = ndimage.label(core)
     if count == 0:
         return solid
     largest = sizes_of(pieces, count).argmax()
-    return np.asarray(ndimage.binary_dilation(pieces == largest, iterations=2) & solid)
+    return grown(grown(pieces == largest)) & solid
 
 
 def _close(labels: NDArray[np.uint8], side: int, other_air: BoolArray, spacing_mm_zyx: Triple) -> None:
@@ -116,16 +117,10 @@ def _close(labels: NDArray[np.uint8], side: int, other_air: BoolArray, spacing_m
 
 def _closed(mask: BoolArray, radii: Sequence[int]) -> BoolArray:
     """Closing by a ball of ``radii`` voxels: steps by crosses and cubes in turn, which comes near to one."""
-    structures = []
-    for step in range(max(radii)):
-        structure = ndimage.generate_binary_structure(3, 1 + 2 * (step % 2))
-        for axis, radius in enumerate(radii):
-            if step >= radius:
-                structure &= np.expand_dims([False, True, False], [one for one in range(3) if one != axis])
-        structures.append(structure)
+    steps = [[axis for axis in ALL_AXES if step < radii[axis]] for step in range(max(radii))]
     pad = [(r, r) for r in radii]
     result = np.pad(mask, pad)
-    for change in (ndimage.binary_dilation, ndimage.binary_erosion):
-        for structure in structures:
-            result = change(result, structure)
-    return np.asarray(result[tuple(slice(r, size - r) for r, size in zip(radii, result.shape, strict=True))])
+    for change in (grown, worn):
+        for step, axes in enumerate(steps):
+            result = change(result, axes, corners=step % 2 == 1)
+    return result[tuple(slice(r, size - r) for r, size in zip(radii, result.shape, strict=True))]

@@ -73,8 +73,12 @@ def _brought_to(grid: Grid, labels: NDArray[np.uint8], coarse: Volume, edge_hu: 
         np.clip(np.rint(p[one]), 0, size - 1).astype(np.intp)
         for p, one, size in zip(place, around, labels.shape, strict=True)
     )
+    near, nearest = np.empty((len(y), len(x)), np.uint8), -1
     for number, plane in enumerate(planes_on(depth, target.grid, lowest=-EDGE_HU_REACH)):
-        np.multiply(plane > 0, grown[z[number]][y][:, x], out=target.hu[number])
+        if z[number] != nearest:
+            nearest = z[number]
+            near = grown[nearest].take(y, axis=0).take(x, axis=1)
+        np.multiply(plane > 0, near, out=target.hu[number])
     return Volume(out, grid)
 
 

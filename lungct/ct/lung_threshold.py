@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from lungct.ct.pieces import IN_SLICE, filled_in_slices, label_in_slices, largest_in_slices
+from lungct.ct.morphology import IN_SLICE_AXES, grown
+from lungct.ct.pieces import filled_in_slices, label_in_slices, largest_in_slices
 from lungct.ct.sides import tell_sides_thinly
 from lungct.types import BoolArray, Triple
 
@@ -33,7 +33,7 @@ def segment(hu: NDArray[Any], spacing_mm_zyx: Triple) -> NDArray[np.uint8]:
     mask = filled_in_slices(largest_in_slices(hu < AIR_HU, PIECES))
     mask = _without_table(mask)
     for _ in range(round(GROWN_MM / spacing_mm_zyx[1])):
-        mask = ndimage.binary_dilation(mask, IN_SLICE)
+        mask = grown(mask, IN_SLICE_AXES)
     return tell_sides_thinly(mask, hu, spacing_mm_zyx)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lungct.ct.morphology import IN_SLICE_AXES, grown, worn
 from lungct.ct.pieces import IN_SLICE, filled_in_slices, largest_in_slices
 from lungct.ct.sides import tell_sides_thinly
 from lungct.types import BoolArray, Triple
@@ -34,16 +36,15 @@ def segment(hu: NDArray[Any], spacing_mm_zyx: Triple) -> NDArray[np.uint8]:
     """
     air = largest_in_slices(hu < AIR_HU, PIECES)
     markers = np.zeros(hu.shape, np.int8)
-    markers[ndimage.binary_erosion(air, IN_SLICE)] = INSIDE
-    markers[~_repeated(ndimage.binary_dilation, air, AROUND_MM, spacing_mm_zyx)] = OUTSIDE
+    markers[worn(air, IN_SLICE_AXES)] = INSIDE
+    markers[~_repeated(grown, air, AROUND_MM, spacing_mm_zyx)] = OUTSIDE
     relief = (np.clip(hu, -1100, 3000) + 1100).astype(np.uint16)
     mask = ndimage.watershed_ift(relief, markers, structure=IN_SLICE) == INSIDE
-    grown = _repeated(ndimage.binary_dilation, mask, CLOSING_MM, spacing_mm_zyx)
-    mask |= _repeated(ndimage.binary_erosion, grown, CLOSING_MM, spacing_mm_zyx)
+    mask |= _repeated(worn, _repeated(grown, mask, CLOSING_MM, spacing_mm_zyx), CLOSING_MM, spacing_mm_zyx)
     return tell_sides_thinly(filled_in_slices(mask), hu, spacing_mm_zyx)
 
 
-def _repeated(change: Any, mask: BoolArray, by_mm: float, spacing_mm_zyx: Triple) -> BoolArray:
+def _repeated(change: Callable[..., BoolArray], mask: BoolArray, by_mm: float, spacing_mm_zyx: Triple) -> BoolArray:
     for _ in range(max(1, round(by_mm / spacing_mm_zyx[1]))):
-        mask = change(mask, IN_SLICE)
+        mask = change(mask, IN_SLICE_AXES)
     return mask

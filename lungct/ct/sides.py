@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lungct.ct.morphology import worn
 from lungct.ct.pieces import box_of, sizes_of
 from lungct.types import BoolArray, IntArray, Triple
 
@@ -35,7 +36,7 @@ def tell_sides(lungs: BoolArray, spine_x: int, spacing_mm_zyx: Triple) -> NDArra
     core = mask
     for cuts in range(1 + round(DEEPEST_CUT_MM / step_mm)):
         if cuts:
-            core = ndimage.binary_erosion(core)
+            core = worn(core)
         seeds = _two_seeds(core, step_mm)
         if seeds is not None:
             labels[where] = _grown(*seeds, mask, cuts)

@@ -26,10 +26,10 @@ import numpy as np
 
 from lungct.errors import UsageError
 from lungct.evaluation.froc import RATES, FrocCurve, Tally
+from lungct.registry import UNMEASURED_DIAMETER_MM
 from lungct.types import BoolArray, FloatArray, IntArray
 
 MOST_MARKS = 100
-UNMEASURED_DIAMETER_MM = 10.0
 GRID = np.linspace(0.125, 8.0, 10_000)
 """The rates of false positives per scan at which the challenge's program samples a curve."""
 

@@ -16,7 +16,7 @@ from lungct.ct.boxes import Footprint
 from lungct.ct.lung import lung_slices
 from lungct.errors import InputError
 from lungct.preprocessing.cases import Record
-from lungct.registry import NEGATIVE_DISTANCE_MM
+from lungct.registry import NEGATIVE_DISTANCE_MM, UNMEASURED_DIAMETER_MM
 from lungct.types import BoolArray, Grid, Scan
 
 logger = logging.getLogger("lungct")
@@ -40,17 +40,19 @@ class Surroundings:
         """(Z,) whether a slice plane is at least 10 mm from every nodule.
 
         A finding that counts neither way but was measured is a nodule in some reader's eyes: it is kept clear of too.
+        One that nobody measured only keeps away the slices that it may show on, for LUNA16 has some 34 in each scan.
         """
         spacing_mm = self.grid.spacing_mm_zyx[0]
-        reaches = [(place.center_index[2], place.half_index[2]) for place in self.places]
+        reaches = [(place.center_index[2], place.half_index[2], NEGATIVE_DISTANCE_MM) for place in self.places]
         for finding in self.scan.excluded:
-            if finding.diameter_mm > 0:
-                center = float(self.grid.to_index(finding.center_lps_mm)[2])
-                reaches.append((center, finding.diameter_mm / 2 / spacing_mm))
+            measured = finding.diameter_mm > 0
+            half_mm = (finding.diameter_mm if measured else UNMEASURED_DIAMETER_MM) / 2
+            center = float(self.grid.to_index(finding.center_lps_mm)[2])
+            reaches.append((center, half_mm / spacing_mm, NEGATIVE_DISTANCE_MM if measured else 0.0))
         z = np.arange(len(self.hu))
         far = np.ones(len(z), dtype=bool)
-        for center, half in reaches:
-            far &= (np.abs(z - center) - half) * spacing_mm >= NEGATIVE_DISTANCE_MM
+        for center, half, least_mm in reaches:
+            far &= (np.abs(z - center) - half) * spacing_mm >= least_mm
         return far
 
 
@@ -88,5 +90,5 @@ def report_refused(path: Path, records: Sequence[Record]) -> None:
     """Warn of listed slices that did not become negatives."""
     listed, kept = (sum(record[key] for record in records) for key in ("hard_listed", "hard_negatives"))
     if kept < listed:
-        why = f"within {NEGATIVE_DISTANCE_MM:g} mm of a nodule, or of a scan without known truth"
+        why = f"within {NEGATIVE_DISTANCE_MM:g} mm of a nodule, on a finding, or of a scan without known truth"
         logger.warning("%s: %d of %d hard negatives left out: %s", path, listed - kept, listed, why)

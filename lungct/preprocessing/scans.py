@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from lungct.ct.enhance import Enhancement, enhance
 from lungct.ct.frame import in_tissue, inside, likely_by_tissue, tissue_counts
-from lungct.ct.geometry import to_canonical
+from lungct.ct.geometry import half_extents_index, to_canonical
 from lungct.ct.resample import resample
 from lungct.errors import InputError
 from lungct.io.boxes_csv import NIFTI_SUFFIX, write_nodules
@@ -25,7 +26,7 @@ from lungct.preprocessing.input_key import scan_key
 from lungct.preprocessing.lungs import LungOptions, warn_of_lungs, with_lungs, write_lungs
 from lungct.registry import CSV_FRAMES, SPACING_MM_XYZ
 from lungct.sources.excluded import EXCLUDED
-from lungct.types import BoolArray, Nodule, Scan, Triple
+from lungct.types import BoolArray, Nodule, Scan, Triple, Volume
 
 logger = logging.getLogger("lungct")
 NODULES = "nodules.csv"
@@ -92,12 +93,14 @@ class _Work:
             "qc": {
                 "input_spacing_mm": list(raw.grid.spacing_mm_zyx[::-1]),
                 "input_shape": list(raw.grid.shape_zyx[::-1]),
+                "filled_slices": list(raw.filled_z),
+                "nodules_on_filled": [one.nodule_id for one in scan.nodules if _meets(one, raw)],
                 "nodules_outside": _ids(scan.nodules, ~inside(centers, grid)),
                 "nodules_in_air": _ids(scan.nodules, ~in_tissue(centers, raw.hu, raw.grid)),
                 "nodules_in_tissue": tissue_counts(centers, self.csv_frame, raw.hu, raw.grid),
             },
             **write_lungs(self.ledger.staging, scan.case_id, lungs, self.options.lungs, scan.nodules),
-            **({"attributes": scan.attributes} if scan.attributes else {}),
+            **_attributes(scan, raw),
         }
 
 
@@ -120,8 +123,7 @@ def write_scans(
     outcome = run_cases("scans", work, by_name, running)
     for record in outcome.records:
         warn_of_lungs(record)
-        for nodule_id in record["qc"]["nodules_outside"]:
-            logger.warning("%s: the centre of nodule %s lies outside the scan", record["case_id"], nodule_id)
+        _warn_of_case(record["case_id"], record["qc"])
     _warn_of_air([record["qc"]["nodules_in_tissue"] for record in outcome.records], csv_frame)
     kept = [by_name[record["case_id"]] for record in outcome.records]
     write_nodules(ledger.staging / NODULES, (nodule for scan in kept for nodule in scan.nodules))
@@ -130,6 +132,29 @@ def write_scans(
         return outcome, [NODULES]
     write_points(ledger.staging / EXCLUDED, excluded)
     return outcome, [NODULES, EXCLUDED]
+
+
+def _attributes(scan: Scan, raw: Volume) -> Record:
+    """What the source says of a scan, and how many of its slices are made up: every slice made from it carries that."""
+    made_up = {"filled_slices": len(raw.filled_z)} if raw.filled_z else {}
+    said = {**scan.attributes, **made_up}
+    return {"attributes": said} if said else {}
+
+
+def _meets(nodule: Nodule, raw: Volume) -> bool:
+    """Whether a nodule's box reaches a slice that is made up."""
+    center, half = raw.grid.to_index(nodule.center_lps_mm)[2], half_extents_index(nodule.size_mm, raw.grid)[2]
+    return any(abs(z - center) <= half for z in raw.filled_z)
+
+
+def _warn_of_case(case_id: str, qc: Mapping[str, Any]) -> None:
+    for nodule_id in qc["nodules_outside"]:
+        logger.warning("%s: the centre of nodule %s lies outside the scan", case_id, nodule_id)
+    if qc["filled_slices"]:
+        of = qc["input_shape"][2]
+        logger.warning("%s: %d of %d slices missing and interpolated", case_id, len(qc["filled_slices"]), of)
+    for nodule_id in qc["nodules_on_filled"]:
+        logger.warning("%s: nodule %s reaches slices that are interpolated", case_id, nodule_id)
 
 
 def _ids(nodules: Sequence[Nodule], which: BoolArray) -> list[str]:

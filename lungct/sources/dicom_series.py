@@ -15,7 +15,8 @@ from itertools import islice
 from pathlib import Path
 
 from lungct.io.dicom import SliceHeader, is_dicom, read_headers
-from lungct.io.dicom_stack import read_series, split_volumes
+from lungct.io.dicom_split import split_volumes
+from lungct.io.dicom_voxels import read_series
 from lungct.sources.pseudonym import Naming
 from lungct.sources.source import Contents, SourceOptions
 from lungct.types import Scan
@@ -36,7 +37,7 @@ def read(path: Path, options: SourceOptions) -> Contents:
     Raises:
         OSError: a file or folder that must not be read.
     """
-    scans = [scan for series in series_below(path) for scan in _scans_of(series, options.naming)]
+    scans = [scan for series in series_below(path) for scan in _scans_of(series, options)]
     return Contents(NAME, tuple(sorted(scans, key=lambda scan: scan.case_id)))
 
 
@@ -64,16 +65,16 @@ def case_of(slices: Sequence[SliceHeader], naming: Naming, mark: str = "") -> st
     return naming.name("case", "/".join(filter(None, (uid, mark))) if uid else _content(slices))
 
 
-def _scans_of(series: Sequence[SliceHeader], naming: Naming) -> Iterator[Scan]:
+def _scans_of(series: Sequence[SliceHeader], options: SourceOptions) -> Iterator[Scan]:
     volumes = split_volumes(series)
     for mark, slices in volumes:
-        case_id = case_of(slices, naming, mark)
+        case_id = case_of(slices, options.naming, mark)
         if mark:
             logger.info("%s: one of %d volumes under one series UID", case_id, len(volumes))
         yield Scan(
             case_id=case_id,
-            patient_id=patient_of(slices, case_id, naming),
-            load=partial(read_series, slices, case_id),
+            patient_id=patient_of(slices, case_id, options.naming),
+            load=partial(read_series, slices, case_id, fill_gaps=options.fill_gaps),
             source=NAME,
             truth_known=False,
         )

@@ -26,7 +26,8 @@ from lungct.ct.boxes import world_box
 from lungct.ct.consensus import Agreed, Outline, agree
 from lungct.errors import InputError
 from lungct.io.dicom import SliceHeader
-from lungct.io.dicom_stack import Stack, arrange, read_series
+from lungct.io.dicom_stack import Stack, arrange
+from lungct.io.dicom_voxels import read_series
 from lungct.sources.dicom_series import case_of, patient_of, series_below
 from lungct.sources.lidc_readings import CT_READING, RATINGS, X_RAY_READING, Contour, Mark, Reading, read_reading
 from lungct.sources.source import Contents, SourceOptions
@@ -74,12 +75,12 @@ def _readings(path: Path) -> dict[str, Reading]:
 def _scan_of(series: Sequence[SliceHeader], reading: Reading | None, options: SourceOptions) -> Scan:
     case_id = case_of(series, options.naming)
     patient_id = patient_of(series, case_id, options.naming)
-    load = partial(read_series, tuple(series), case_id)
+    load = partial(read_series, tuple(series), case_id, fill_gaps=options.fill_gaps)
     unknown = Scan(case_id, patient_id, load, source=NAME, truth_known=False)
     if reading is None:
         return unknown
     try:
-        places = _Places.of(arrange(series, case_id), series)
+        places = _Places.of(arrange(series, case_id, fill_gaps=options.fill_gaps), series)
     except InputError:
         return unknown  # load says why it is no volume
     drawn = [(mark, voxels) for mark in reading.marks if len(voxels := _voxels(mark, places))]
@@ -141,6 +142,7 @@ class _Places:
     def on_grid(self, voxels_zyx: IntArray) -> FloatArray:
         """(N, 3) pixels of slices -> (N, 3) x, y, z on the straight grid that tilted slices are moved onto."""
         found = np.asarray(voxels_zyx, dtype=np.float64)[:, ::-1].copy()
+        found[:, 2] = self.stack.z_of_slice[voxels_zyx[:, 0]]
         if self.stack.shift_px_xy is not None:
             found[:, :2] += self.stack.shift_px_xy[voxels_zyx[:, 0]]
         return found

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from lungct.io.dicom import SliceHeader
-from lungct.io.dicom_stack import read_slice
+from lungct.io.dicom_voxels import read_slice
 from lungct.io.voc import VocNote, read_voc
 from lungct.sources.dicom_series import series_below
 from lungct.sources.pseudonym import Naming, holds_uid

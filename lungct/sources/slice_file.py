@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from lungct.ct.hu import clip_hu, gray_to_hu
 from lungct.errors import InputError
 from lungct.io.dicom import read_header
-from lungct.io.dicom_stack import read_slice as read_dicom_slice
+from lungct.io.dicom_voxels import read_slice as read_dicom_slice
 from lungct.io.npz import read_slice
 from lungct.io.volume_file import ITK_SUFFIXES, read_plane
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from lungct.errors import InputError
-from lungct.registry import CSV_FRAMES, LIDC_READERS, SOURCES, VOC_CORNERS
+from lungct.registry import CSV_FRAMES, LIDC_READERS, MISSING_SLICES, SOURCES, VOC_CORNERS
 from lungct.sources.hidden import Hiding, hidden_load, hiding
 from lungct.sources.pseudonym import KEY_VARIABLE, Naming
 from lungct.types import Scan, SliceImage
@@ -31,6 +31,7 @@ class SourceOptions:
         csv_frame: what the coordinates of a nodule table are, one of ``CSV_FRAMES``.
         naming: how identifiers become names.
         lidc_readers: how many readers of LIDC-IDRI must have drawn a nodule.
+        missing_slices: what is done with a DICOM series that has gaps, one of ``MISSING_SLICES``.
     """
 
     window_hu: tuple[int, int] = (-1000, 400)
@@ -39,6 +40,12 @@ class SourceOptions:
     csv_frame: str = CSV_FRAMES[0]
     naming: Naming = field(default_factory=Naming)
     lidc_readers: int = LIDC_READERS
+    missing_slices: str = MISSING_SLICES[0]
+
+    @property
+    def fill_gaps(self) -> bool:
+        """Whether slices that are missing from a DICOM series are interpolated."""
+        return self.missing_slices == "interpolate"
 
 
 @dataclass(frozen=True, eq=False)

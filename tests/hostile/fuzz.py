@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import logging
 import random
+import re
 import sys
 import tempfile
 import time
@@ -15,21 +16,24 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK
 
 from lungct.errors import InputError
 from lungct.io.boxes_csv import DLCS_COLUMNS, read_nodules
+from lungct.io.case_lists import read_case_slices, read_names
 from lungct.io.coco import read_detections, read_truth
 from lungct.io.manifest import read_manifest
 from lungct.io.nifti import write_nifti
 from lungct.io.npz import read_heatmaps, read_slice, write_heatmaps, write_slice
+from lungct.io.points_csv import read_points
 from lungct.io.volume_file import read_volume
-from lungct.sources import voc2d
-from lungct.sources.source import SourceOptions
+from lungct.sources.source import read_source
 from lungct.types import Grid, Heatmaps, Volume
 
 TRUTH = (
@@ -39,37 +43,91 @@ TRUTH = (
 )
 FOUND = b'[{"image_id": 1, "category_id": 1, "bbox": [2.5, 3, 4, 5e0], "score": 0.5}]'
 TABLE = (",".join(DLCS_COLUMNS) + "\ncase_1,case_1_01,case_1.nii.gz,0,-1.5,12,3,3,4,1,train\n").encode()
-VOC = (
-    b"<annotation><size><width>32</width><height>24</height></size><object><name>nodule</name><bndbox>"
-    b"<xmin>4</xmin><ymin>5</ymin><xmax>10</xmax><ymax>12</ymax></bndbox></object></annotation>"
-)
-Reader = Callable[[Path], Any]
+POINTS = b"seriesuid,coordX,coordY,coordZ,diameter_mm\n1.2.3,1,2,-3.5,6.25\n"
 
 
-def targets(folder: Path) -> Mapping[str, tuple[bytes, str, Reader]]:
-    """Name -> a sound file's bytes, the name it is stored under, and what reads it."""
+@dataclass(frozen=True)
+class Target:
+    """Sound files of which one is changed at a time, and what reads them."""
+
+    files: tuple[Path, ...]
+    read: Callable[[], Any]
+
+
+def targets(folder: Path) -> Mapping[str, Target]:
+    """Name -> a file of every format that is read, and a whole folder of every layout."""
+    return {**_files(folder), **_layouts(folder)}
+
+
+def _files(folder: Path) -> dict[str, Target]:
     hu = np.random.default_rng(0).integers(-1000, 400, (4, 5, 6)).astype(np.int16)
-    write_nifti(folder / "seed.nii.gz", Volume(hu, Grid(hu.shape, (2.0, 1.0, 1.0), (0.0, 0.0, 0.0))))
-    packed = (folder / "seed.nii.gz").read_bytes()
-    write_slice(folder / "seed.npz", hu[:3])
+    write_nifti(folder / "case.nii.gz", Volume(hu, Grid(hu.shape, (2.0, 1.0, 1.0), (0.0, 0.0, 0.0))))
+    write_slice(folder / "slice.npz", hu[:3])
     write_heatmaps(folder / "maps.npz", _heatmaps())
-    (folder / "truth.json").write_bytes(TRUTH)
-    truth = read_truth(folder / "truth.json")
+    for suffix in ("mha", "mhd", "nrrd", "nhdr"):
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(hu), str(folder / f"itk_{suffix}.{suffix}"))
+    packed = (folder / "case.nii.gz").read_bytes()
     mhd = b"NDims = 3\nDimSize = 6 5 4\nElementType = MET_SHORT\nElementSpacing = 1 1 2\nElementDataFile = LOCAL\n"
     nrrd = b"NRRD0004\ntype: short\ndimension: 3\nsizes: 6 5 4\nencoding: raw\nendian: little\n\n"
-    return {
-        "nii": (gzip.decompress(packed), "case.nii", read_volume),
-        "nii.gz": (packed, "case.nii.gz", read_volume),
-        "mha": (mhd + hu.tobytes(), "case.mha", read_volume),
-        "nrrd": (nrrd + hu.tobytes(), "case.nrrd", read_volume),
-        "nodules.csv": (TABLE, "nodules.csv", read_nodules),
-        "truth.json": (TRUTH, "some.json", read_truth),
-        "detections.json": (FOUND, "found.json", lambda path: read_detections(path, truth)),
-        "slice.npz": ((folder / "seed.npz").read_bytes(), "slice.npz", read_slice),
-        "heatmaps.npz": ((folder / "maps.npz").read_bytes(), "some.npz", read_heatmaps),
-        "manifest.ndjson": (b'{"schema": "lungct.manifest/1", "command": "x"}\n', "manifest.ndjson", _manifest),
-        "voc.xml": (VOC, "annotations/image_1.xml", _voc),
+    for name, data in {
+        "case.nii": gzip.decompress(packed),
+        "case.mha": mhd + hu.tobytes(),
+        "case.nrrd": nrrd + hu.tobytes(),
+        "nodules.csv": TABLE,
+        "points.csv": POINTS,
+        "truth.json": TRUTH,
+        "sound.json": TRUTH,
+        "found.json": FOUND,
+        "manifest.ndjson": b'{"schema": "lungct.manifest/1", "command": "x"}\n',
+        "slices.txt": b"case_1\n\ncase_2/17\n",
+        "false.csv": b"case_id,z_index\ncase_1,3\ncase_2,17\n",
+    }.items():
+        (folder / name).write_bytes(data)
+    truth = read_truth(folder / "sound.json")
+    readers: dict[str, Callable[[Path], Any]] = {
+        **dict.fromkeys(("case.nii", "case.nii.gz", "case.mha", "case.nrrd"), read_volume),
+        **{f"itk_{suffix}.{suffix}": read_volume for suffix in ("mha", "mhd", "nrrd", "nhdr")},
+        "nodules.csv": read_nodules,
+        "points.csv": lambda path: list(read_points(path)),
+        "truth.json": read_truth,
+        "found.json": lambda path: read_detections(path, truth),
+        "slice.npz": read_slice,
+        "maps.npz": read_heatmaps,
+        "manifest.ndjson": lambda path: read_manifest(path.parent),
+        "slices.txt": read_names,
+        "false.csv": read_case_slices,
     }
+    return {name: Target((folder / name,), partial(read, folder / name)) for name, read in readers.items()}
+
+
+def _layouts(folder: Path) -> dict[str, Target]:
+    """Every layout, small; of its files any may be changed, tables and headers as well as voxels."""
+    from tests.sources.layout_writers import FLAT, VOLUMES
+    from tests.sources.lidc_writer import Ball, write_lidc
+    from tests.sources.lung_pet_writer import write_patient
+    from tests.sources.spheres import Disc, Sphere
+
+    grid, spheres = Grid((4, 6, 5), (4.0, 3.0, 3.0), (-6.0, 5.0, 300.0)), [Sphere((0.0, 12.0, 305.0), 6.0)]
+    discs = [[Disc((20.0, 20.0), 8.0), Disc((40.0, 30.0), 6.0)], [Disc((30.0, 20.0), 8.0)]]
+    for name, write in VOLUMES.items():
+        (folder / name).mkdir()
+        write(folder / name, grid, spheres)
+    for name, write_flat in FLAT.items():
+        (folder / name).mkdir()
+        write_flat(folder / name, discs)
+    write_lidc(folder / "lidc", [Ball((10.0, 30.0, 36.0), 4.0, {reader: {} for reader in range(3)})])
+    write_patient(folder / "lung-pet-ct-dx", "A0001", 0)
+    found = {}
+    for name in (*VOLUMES, *FLAT, "lidc", "lung-pet-ct-dx"):
+        files = sorted(one for one in (folder / name).rglob("*") if one.is_file())
+        found[name] = Target(tuple(files), partial(_read_all, folder / name))
+    return found
+
+
+def _read_all(folder: Path) -> None:
+    contents = read_source(folder)
+    for record in (*contents.scans, *contents.images):
+        record.load()
 
 
 def _heatmaps() -> Heatmaps:
@@ -78,16 +136,6 @@ def _heatmaps() -> Heatmaps:
     box = np.array([[1, 1, 3, 3]], np.float32)
     label = one.astype(np.int64)
     return Heatmaps(1, "eigencam", maps.astype(np.float16), maps, box, one, label, label, "fpn.0", ("",), {"seed": 0})
-
-
-def _manifest(path: Path) -> Any:
-    return read_manifest(path.parent)
-
-
-def _voc(path: Path) -> Any:
-    (path.parent.parent / "images").mkdir(exist_ok=True)
-    (path.parent.parent / "images" / "image_1.png").touch()
-    return voc2d.read(path.parent.parent, SourceOptions())
 
 
 INTERESTING = [
@@ -109,13 +157,17 @@ INTERESTING = [
 ]
 
 
+VALUE = re.compile(rb'"[^"\n]{0,40}"|-?\d+(\.\d+)?')
+"""What may be replaced as a whole, so that what is round it still parses."""
+
+
 def changed(data: bytes, chance: random.Random) -> bytes:
     """A few random changes: bytes flipped, cut, doubled, or replaced by what parsers trip over."""
     out = bytearray(data)
     for _ in range(chance.choice((1, 1, 2, 4, 8))):
         at = chance.randrange(len(out) + 1)
         length = chance.choice((1, 1, 2, 4, 16))
-        what = chance.randrange(5)
+        what = chance.randrange(6)
         if what == 0:
             out[at : at + length] = chance.randbytes(length)
         elif what == 1:
@@ -124,6 +176,9 @@ def changed(data: bytes, chance: random.Random) -> bytes:
             out[at:at] = out[at : at + length]
         elif what == 3:
             out[at : at + length] = chance.choice(INTERESTING)
+        elif what == 4 and (values := list(VALUE.finditer(out))):
+            start, end = chance.choice(values).span()
+            out[start:end] = chance.choice(INTERESTING)
         else:
             del out[at + 1 :]
     return bytes(out)
@@ -140,15 +195,15 @@ def fuzz(seconds: float, seed: int = 0) -> tuple[Counter[str], list[str]]:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             kind = chance.choice(list(known))
-            sound, file_name, read = known[kind]
-            path = Path(name, file_name)
-            path.parent.mkdir(exist_ok=True)
+            path = chance.choice(known[kind].files)
+            sound = path.read_bytes()
             data = changed(sound, chance)
             path.write_bytes(data)
-            answer = _answer(partial(read, path))
+            answer = _answer(known[kind].read)
+            path.write_bytes(sound)
             answers[f"{kind}: {answer.splitlines()[0]}"] += 1
             if answer not in ("read", "refused"):
-                problems.append(f"{kind}: {data!r}\n{answer}")
+                problems.append(f"{kind} {path.name}: {data[:4000]!r}\n{answer}")
     return answers, problems
 
 

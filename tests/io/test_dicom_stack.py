@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from lungct.errors import InputError
 from lungct.io.dicom import VOLUME_TAGS, SliceHeader
 from lungct.io.dicom_pixels import StoredPixels
-from lungct.io.dicom_stack import Stack, arrange, read_stack, split_volumes
+from lungct.io.dicom_split import split_volumes
+from lungct.io.dicom_stack import Stack, arrange
+from lungct.io.dicom_voxels import read_stack
+from lungct.registry import LONGEST_GAP_MM
 
 SIZE_XY = (40, 36)
 SPACING_XY = (1.1, 0.8)
@@ -113,6 +118,8 @@ def test_a_few_slices_twice_keep_the_lower_instance_number() -> None:
         (stack_of(HEIGHTS[:1]), "only one slice"),
         (stack_of([5.0, 5.0]), "at one position"),
         (stack_of([*HEIGHTS[:3], *HEIGHTS[5:]]), "2 of 8 slices missing, the first after slice 3"),
+        (stack_of([0.0, 2.5, 5.0, 7.1, 9.6]), "uneven slice spacing, 2.10 to 2.50 mm"),
+        (stack_of([0.0, 2.5, 5.0, 9.1, 11.6]), "uneven slice spacing, 2.50 to 4.10 mm"),
         (stack_of([0.0, 2.5, 5.0, 6.2, 8.7]), "uneven slice spacing, 1.20 to 2.50 mm"),
         ([*stack_of(HEIGHTS), header(9, (0, 0, 20.0), size_xy=(40, 40))], "slices of 2 image sizes"),
         ([*stack_of(HEIGHTS), header(9, (0, 0, 20.0), spacing_mm_xy=(1.0, 0.8))], "slices of 2 pixel spacings"),
@@ -126,6 +133,53 @@ def test_what_is_no_volume_is_refused(slices: list[SliceHeader], words: str) -> 
     with pytest.raises(InputError, match=words) as caught:
         arrange(slices, "case")
     assert str(caught.value).startswith("case: ")
+
+
+def written(folder: Path, slices: list[SliceHeader], hu_of: Callable[[SliceHeader], NDArray[Any]]) -> list[SliceHeader]:
+    """The headers with a file of raw int16 pixels for each."""
+    for one in slices:
+        (folder / one.path).write_bytes(hu_of(one).astype("<i2").tobytes())
+    return [replace(one, path=folder / one.path) for one in slices]
+
+
+@settings(max_examples=20, deadline=None)
+@given(gone=st.sets(st.integers(1, 14), min_size=1, max_size=4), flip=st.booleans())
+def test_gaps_are_filled_where_that_is_asked_for(
+    tmp_path_factory: pytest.TempPathFactory, gone: set[int], flip: bool
+) -> None:
+    """A ramp along z comes out whole, whichever slices are missing; gaps of more than 10 mm are refused."""
+    heights = [2.5 * number for number in range(16) if number not in gone]
+    slices = stack_of(heights[::-1] if flip else heights)
+    longest = max(np.diff(heights))
+    with pytest.raises(InputError, match=f"{len(gone)} of 16 slices missing.*--missing-slices"):
+        arrange(slices, "case")
+    if longest > LONGEST_GAP_MM:
+        with pytest.raises(InputError, match=f"the longest gap {longest:.1f} mm"):
+            arrange(slices, "case", fill_gaps=True)
+        return
+    folder = tmp_path_factory.mktemp("gaps")
+    slices = written(folder, slices, lambda one: np.full(SIZE_XY[::-1], -800 + 40 * one.position_lps_mm[2]))
+    volume = read_stack(arrange(slices, "case", fill_gaps=True), "case")
+    assert volume.filled_z == tuple(sorted(gone))
+    assert volume.grid == arrange(stack_of([2.5 * number for number in range(16)]), "case").grid
+    assert volume.hu[:, 3, 4].tolist() == [-800 + 100 * z for z in range(16)]
+
+
+@pytest.mark.parametrize("gone", [(), (7,), (3, 4, 15)])
+def test_gaps_of_a_tilted_stack_are_on_its_straight_grid(tmp_path: Path, gone: tuple[int, ...]) -> None:
+    """What is straight up in the world stays so; a filled slice shows it where its neighbours do."""
+    slices = [one for number, one in enumerate(tilted(20.0, 2.5, 1.0, "x")) if number not in gone]
+
+    def bar(one: SliceHeader) -> NDArray[Any]:
+        x = one.position_lps_mm[0] + np.arange(SIZE_XY[0]) * SPACING_XY[0]
+        return np.tile(np.where(np.abs(x) < 4, 0, -1000), (SIZE_XY[1], 1))
+
+    stack = arrange(written(tmp_path, slices, bar), "case", fill_gaps=True)
+    assert (stack.gaps, stack.grid) == (gone, arrange(tilted(20.0, 2.5, 1.0, "x"), "case").grid)
+    hu = read_stack(stack, "case").hu
+    middle = hu.shape[1] // 2
+    seen = {z: np.flatnonzero(plane[middle] > -500).tolist() for z, plane in enumerate(hu)}
+    assert all(seen[z] == seen[0] for z in range(len(hu)))
 
 
 def tilted(degrees: float, step_mm: float, flip: float, axis: str) -> list[SliceHeader]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lungct.errors import InputError
+from lungct.io.manifest import read_manifest
 from lungct.preprocessing.preprocess import PreprocessOptions, preprocess
 from lungct.preprocessing.scans import VolumeOptions
 from lungct.sources.pseudonym import Naming
@@ -85,6 +86,20 @@ def test_broken_stacks_are_refused(
     with pytest.raises(InputError, match=words) as caught:
         scan.load()
     assert scan.case_id in str(caught.value)
+
+
+def test_a_gap_is_filled_and_named_where_that_is_asked_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """In the manifest, in the log, and in the facts of every slice that is selected."""
+    heights = [10.0 + 2.5 * number for number in range(16) if number not in (5, 9)]
+    write_series(tmp_path / "in", heights, PatientID="LIDC-IDRI-0001")
+    reading = SourceOptions(missing_slices="interpolate")
+    preprocess(tmp_path / "in", tmp_path / "out", PreprocessOptions(volume=VolumeOptions(None), reading=reading))
+    record = read_manifest(tmp_path / "out")[1]
+    assert (record["qc"]["input_shape"], record["qc"]["filled_slices"]) == ([5, 6, 16], [5, 9])
+    assert "2 of 16 slices missing and interpolated" in caplog.text
+    (scan,) = read_source(tmp_path / "out").scans
+    assert scan.attributes == {"filled_slices": 2}
+    assert scan.load().hu[5, 0, 0] == 2 * 1022.5 - 3000
 
 
 def test_mixed_planes_and_sizes_are_refused(tmp_path: Path) -> None:

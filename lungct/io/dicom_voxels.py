@@ -1,0 +1,100 @@
+"""An arranged DICOM series -> its voxels in HU, and a single slice by itself; ``name`` stands for them in messages."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungct.errors import InputError
+from lungct.io.dicom import SliceHeader
+from lungct.io.dicom_elements import BrokenDicom
+from lungct.io.dicom_pixels import AIR_HU, read_hu
+from lungct.io.dicom_stack import Stack, arrange
+from lungct.types import FloatArray, Volume
+
+MOST_THREADS = 4
+
+
+def read_series(headers: Sequence[SliceHeader], name: str, *, fill_gaps: bool = False) -> Volume:
+    """Stack the slices of one series by their position; HU by each slice's own rescale slope and intercept.
+
+    Raises:
+        InputError: see :func:`~lungct.io.dicom_stack.arrange`; a file that cannot be decoded.
+    """
+    return read_stack(arrange(headers, name, fill_gaps=fill_gaps), name)
+
+
+def read_stack(stack: Stack, name: str) -> Volume:
+    """The voxels of an arranged series, int16 where every HU is a whole number, else float32; gaps are interpolated.
+
+    Raises:
+        InputError: a file that cannot be decoded.
+    """
+    whole = all(header.pixels.is_whole for header in stack.slices)
+    hu: NDArray[Any] = np.empty(stack.grid.shape_zyx, np.int16 if whole else np.float32)
+
+    def fill(number: int) -> None:
+        header, out = stack.slices[number], hu[stack.z_of_slice[number]]
+        try:
+            if stack.shift_px_xy is None:
+                read_hu(header.path, header.pixels, out)
+            else:
+                plane = np.empty(header.size_xy[::-1], np.float32)
+                read_hu(header.path, header.pixels, plane)
+                _place(plane, stack.shift_px_xy[number], out)
+        except BrokenDicom as problem:
+            raise InputError.of(name, f"slice {number + 1} of {len(stack.slices)} cannot be read ({problem})") from None
+
+    numbers = range(len(stack.slices))
+    # GDCM lets go of the interpreter while it decompresses; native pixels are read faster than threads start.
+    threads = min(MOST_THREADS, os.cpu_count() or 1) if multiprocessing.parent_process() is None else 1
+    if threads > 1 and any(header.pixels.offset is None for header in stack.slices):
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(fill, numbers))
+    else:
+        for number in numbers:
+            fill(number)
+    _interpolate(hu, stack)
+    return Volume(hu, stack.grid, stack.gaps)
+
+
+def _interpolate(hu: NDArray[Any], stack: Stack) -> None:
+    """Fill every gap of a stack linearly between the slices on its two sides."""
+    for below, above in pairwise(stack.z_of_slice.tolist()):
+        for z in range(below + 1, above):
+            share = np.float32((z - below) / (above - below))
+            plane = hu[below] * (1 - share) + hu[above] * share
+            hu[z] = np.rint(plane) if hu.dtype == np.int16 else plane
+
+
+def read_slice(header: SliceHeader, name: str) -> NDArray[np.int16]:
+    """(Y, X) HU of one slice by itself.
+
+    Raises:
+        InputError: a file that cannot be decoded.
+    """
+    hu: NDArray[Any] = np.empty(header.size_xy[::-1], np.int16 if header.pixels.is_whole else np.float32)
+    try:
+        read_hu(header.path, header.pixels, hu)
+    except BrokenDicom as problem:
+        raise InputError.of(name, f"cannot be read ({problem})") from None
+    return hu if hu.dtype == np.int16 else np.rint(hu).clip(-32768, 32767).astype(np.int16)
+
+
+def _place(plane: FloatArray, shift_px_xy: FloatArray, out: NDArray[Any]) -> None:
+    """Put a slice, moved by whole pixels and linearly by the rest, into a larger one of air."""
+    (x, y), (part_x, part_y) = np.floor(shift_px_xy).astype(int), shift_px_xy - np.floor(shift_px_xy)
+    height, width = plane.shape
+    padded = np.pad(plane, 1, constant_values=AIR_HU)
+    moved = (1 - part_x) * padded[:, 1:] + part_x * padded[:, :-1]
+    moved = (1 - part_y) * moved[1:] + part_y * moved[:-1]
+    moved = moved[: out.shape[0] - y, : out.shape[1] - x]
+    out[...] = AIR_HU
+    out[y : y + height + 1, x : x + width + 1] = np.rint(moved) if out.dtype == np.int16 else moved
