@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from lungct.preprocessing.select_slices import plan_select_slices, select_slices
 from lungct.preprocessing.shard import Shard
 from lungct.types import Finding
 
+from .tiny_classes import write_coco, write_deeplesion
 from .tiny_dlcs import write_dlcs
 from .tiny_voc import write_voc
 
@@ -116,13 +118,28 @@ def test_select_of_scans_and_every_patient_in_one_split(many: Path, tmp_path: Pa
     assert not splits[0] & splits[1]
 
 
-def test_preprocess_of_images(flat: Path, tmp_path: Path) -> None:
-    check_same(stage_preprocess, flat, tmp_path)
+CLASSES: dict[str, tuple[Callable[[Path], None], list[str]]] = {
+    "voc2d": (partial(write_voc, series=6), ["solid", "subsolid"]),
+    "coco2d": (write_coco, ["solid", "subsolid"]),
+    "deeplesion": (write_deeplesion, ["bone", "liver", "lung"]),
+}
 
 
-def test_select_of_images(flat: Path, tmp_path: Path) -> None:
-    preprocess(flat, tmp_path / "out")
-    check_same(stage_select_flat, tmp_path / "out", tmp_path)
+@pytest.mark.parametrize("layout", CLASSES)
+def test_images_of_several_classes(layout: str, tmp_path: Path) -> None:
+    """Shards differ in the classes that they hold, and agree in their numbers."""
+    write, classes = CLASSES[layout]
+    write(tmp_path / "raw")
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    check_same(
+        lambda source, out, running: preprocess(source, out, running=running), tmp_path / "raw", tmp_path / "first"
+    )
+    check_same(stage_select_flat, tmp_path / "first" / "merged", tmp_path / "second")
+    truth = read_truth(tmp_path / "first" / "merged" / "slices.json")
+    assert list(truth.categories.values()) == classes
+    held = [json.loads((tmp_path / "first" / f"shard-{i}" / "slices.json").read_text()) for i in range(COUNT)]
+    assert len({frozenset(note["category_id"] for note in one["annotations"]) for one in held}) > 1
 
 
 def test_a_resumed_shard_with_workers(many: Path, tmp_path: Path) -> None:
