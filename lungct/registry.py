@@ -310,5 +310,50 @@ UNASKED_RULES = tuple(name for name in RULES if name not in ("iou-validated", "i
 NODULE_SHAPES = ("box", "ellipse", "mask")
 """What counts as a nodule's pixels: its box, the ellipse inscribed in it, or its mask."""
 
-FAITHFULNESS: Mapping[str, Entry] = {}
+FAITHFULNESS: Mapping[str, Entry] = {
+    "insertion-deletion": Entry("insertion minus deletion", "lungct.game.faithfulness.curves", "Zhao & Chan 2023"),
+    "insertion": Entry(
+        "mean score while the hottest pixels become sharp", "lungct.game.faithfulness.curves", "Petsiuk 2018"
+    ),
+    "deletion": Entry(
+        "mean score while the hottest pixels are deleted; less is better",
+        "lungct.game.faithfulness.curves",
+        "Petsiuk 2018",
+    ),
+    "average-drop": Entry(
+        "fall of the score under the map as a mask; less is better",
+        "lungct.game.faithfulness.drop",
+        "Chattopadhay 2018",
+    ),
+    "increase": Entry(
+        "share of detections whose score the mask raises", "lungct.game.faithfulness.drop", "Chattopadhay 2018"
+    ),
+    "road": Entry(
+        "score left once the hottest pixels are imputed; less is better", "lungct.game.faithfulness.road", "Rong 2022"
+    ),
+    "max-sensitivity": Entry(
+        "change of the map under the scanner's noise; less is better",
+        "lungct.game.faithfulness.sensitivity",
+        "Yeh 2019",
+    ),
+    "sanity-cascading": Entry(
+        "likeness to maps of a network randomised from the head down; less is better",
+        "lungct.game.faithfulness.sanity",
+        "Adebayo 2018",
+    ),
+    "sanity-independent": Entry(
+        "likeness to maps of networks with one stage randomised; less is better",
+        "lungct.game.faithfulness.sanity",
+        "Adebayo 2018",
+    ),
+}
 """Measures of the detector's own score, of robustness and of sanity, which need the model."""
+MAP_MEASURES: Mapping[str, Entry] = {
+    "sparseness": Entry("Gini index of the map", "lungct.game.rules.concentration", "Chalasani 2020"),
+    "complexity": Entry("entropy of the map, nats", "lungct.game.rules.concentration", "Bhatt 2020"),
+}
+"""Measures of the map alone; they have neither chance nor ceiling."""
+EVERY_MEASURE: Mapping[str, Entry] = {**RULES, **FAITHFULNESS, **MAP_MEASURES}
+"""Everything that a map can be measured by, in the order of the tables."""
+LESS_IS_BETTER = ("deletion", "average-drop", "road", "max-sensitivity", "sanity-cascading", "sanity-independent")
+"""Of the measures without a chance level; the others are normalised so that more is better."""

@@ -12,11 +12,17 @@ The truth is a COCO file whose images may name a patient, a case and a pixel spa
 spacing_mm}. With --shape mask nodules are COCO segmentations, or --masks holds <image id>.png, .npz (array mask) or
 <case id>.nii.gz. 'lungct info' lists the rules; each one's file states its formula and source.
 
+--faithfulness RUN asks the model itself, through the scorers of lungct explain, detection by detection: deletion and
+insertion in 100 steps over the box's area (ODAM), average drop and increase, ROAD, max-sensitivity under the slice's
+own noise, and sanity under randomised weights. It says first how long that takes; --measure picks some, --dry-run only
+tells. A map that is bright in the right place but marks nothing that moves the score explains nothing.
+
 --rules thesis plays the three published rules with their flaws: fixed takes every pixel at or above the percentile, so
 a constant map selects all; adaptive and inverse-distance look at the image's first box alone, truncate the number of
 pixels and break ties in raster order; a map that failed counts as 0.
 
-References: Zhang 2018; Wang 2020; Arras 2022; Choe 2020; Demsar 2006; Field & Welsh 2007; Hesterberg 2015.
+References: Zhang 2018; Wang 2020; Arras 2022; Choe 2020; Petsiuk 2018; Zhao & Chan 2023; Rong 2022; Yeh 2019; Adebayo
+2018; Demsar 2006; Field & Welsh 2007; Hesterberg 2015.
 
 Example: lungct segmentation-game heatmaps/ slices/test.json game/ --rule adaptive --rule auprc
 """
@@ -37,7 +43,23 @@ Version = Annotated[
 ]
 Rules = Annotated[
     list[str] | None,
-    options.choice("--rule", tuple(registry.RULES), "Play this rule; may be repeated. None: all that need no more."),
+    options.choice("--rule", (*registry.RULES, *registry.MAP_MEASURES), "Play this rule; may be repeated. None: all that need no more."),
+]
+Faithfulness = Annotated[
+    Path | None,
+    typer.Option(
+        "--faithfulness", metavar="RUN", help="Model that the maps are of: measure faithfulness, robustness, sanity too."
+    ),
+]
+Measures = Annotated[
+    list[str] | None,
+    options.choice("--measure", tuple(registry.FAITHFULNESS), "Of --faithfulness only this; may be repeated."),
+]
+Steps = Annotated[int, typer.Option("--steps", min=2, help="Steps of the deletion and insertion curves.")]
+NoiseDraws = Annotated[int, typer.Option("--noise-draws", min=1, help="Noisy copies of a slice for max-sensitivity.")]
+Scorer = Annotated[str, options.choice("--scorer", ("roi", "match"), "Read the score at the fixed place, or re-detect.")]
+Override = Annotated[
+    bool, typer.Option("--override", help="Judge on slices of another spacing or HU range than the training's, too.")
 ]
 Shape = Annotated[str, options.choice("--shape", registry.NODULE_SHAPES, "What counts as a nodule's pixels.")]
 Masks = Annotated[
@@ -74,6 +96,12 @@ def run(
     out: Annotated[Path, typer.Argument(help="Folder to write.")] = Path("game"),
     rules: Version = "repaired",
     rule: Rules = None,
+    faithfulness: Faithfulness = None,
+    measure: Measures = None,
+    steps: Steps = 100,
+    noise_draws: NoiseDraws = 4,
+    scorer: Scorer = "roi",
+    override: Override = False,
     shape: Shape = "box",
     masks: Masks = None,
     detections: OfDetections = None,
@@ -83,6 +111,8 @@ def run(
     bootstrap: Bootstrap = 2000,
     figures: Figures = True,
     seed: options.Seed = 0,
+    device: options.Device = "auto",
+    threads: options.Threads = 0,
     shard: Shard = None,
     join: Join = None,
     resume: options.Resume = False,
@@ -90,12 +120,25 @@ def run(
     dry_run: options.DryRun = False,
 ) -> Result:
     """Play the game."""
-    from lungct.game.options import GameOptions
+    from lungct.game.options import FaithOptions, GameOptions
     from lungct.game.run import plan, segmentation_game
 
+    judged = None
+    if faithfulness is not None:
+        judged = FaithOptions(
+            faithfulness,
+            tuple(measure or ()),
+            steps=steps,
+            draws=noise_draws,
+            scorer=scorer,
+            override=override,
+            device=device,
+            threads=threads,
+        )
     wanted = GameOptions(
         rules=rules,
         names=tuple(rule or ()),
+        faithfulness=judged,
         shape=shape,
         masks=masks,
         detections=detections,

@@ -66,8 +66,8 @@ def _faithfulness(summary: Mapping[str, Any]) -> list[str]:
     line = f"Faithfulness (insertion minus deletion of the detection's own score): {best} {methods[best]:.2f}"
     if "gaussian" in of_method:
         line += f", the Gaussian {of_method['gaussian']:.2f}"
-        above = of_method["gaussian"] >= methods[best]
-        line += "; what lies around the box moves the score more than what any map marks" if above else ""
+        if of_method["gaussian"] >= methods[best]:
+            line += ": no map marks what moves the score better than the box does"
     return [line + "."]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lungct import registry
 from lungct.errors import UsageError
+from lungct.game.faithfulness.options import FaithOptions as FaithOptions
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class GameOptions:
     Attributes:
         rules: ``repaired``, or ``thesis`` for the published rules with their flaws.
         names: rules of the registry to play; empty for all that need nothing more.
+        faithfulness: the model to judge the maps by; None leaves that out.
         shape: what counts as a nodule's pixels, ``box``, ``ellipse`` or ``mask``.
         masks: folder of true masks for ``mask``; None for COCO's own segmentation.
         detections: COCO results that PNG and NIfTI maps are of.
@@ -30,6 +32,7 @@ class GameOptions:
 
     rules: str = "repaired"
     names: Sequence[str] = ()
+    faithfulness: FaithOptions | None = None
     shape: str = "box"
     masks: Path | None = None
     detections: Path | None = None
@@ -55,8 +58,9 @@ class GameOptions:
         tuned = bool(self.thresholds) or self.validation is not None
         if "iou-validated" in self.names and not tuned:
             raise UsageError("--rule iou-validated is tuned on another split", "name its maps with --validation")
-        usual = registry.PUBLISHED_RULES if self.rules == "thesis" else registry.UNASKED_RULES
+        known = (*registry.UNASKED_RULES, *registry.MAP_MEASURES)
+        usual = registry.PUBLISHED_RULES if self.rules == "thesis" else known
         wanted = set(self.names or usual)
         if tuned and not self.names and self.rules != "thesis":
             wanted.add("iou-validated")
-        return tuple(name for name in registry.RULES if name in wanted)
+        return tuple(name for name in registry.EVERY_MEASURE if name in wanted)

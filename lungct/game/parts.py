@@ -14,11 +14,12 @@ from typing import Any
 
 from lungct.errors import InputError
 from lungct.explain.write import stem_of
-from lungct.game.row import Row, read_rows, scores_csv
+from lungct.game.row import Curve, Row, curves_csv, read_curves, read_rows, scores_csv
 from lungct.io.atomic import write_bytes, write_json
 
 FOLDER = "parts"
 SETTINGS = "settings.json"
+CURVES = ".curves"
 
 
 @dataclass(frozen=True)
@@ -50,21 +51,28 @@ class Parts:
                 raise InputError.of(folder, f"is a shard of another game: {other} differs")
         return cls(here, [folder / FOLDER for folder in joined])
 
-    def rows_of(self, image_id: int | str) -> list[Row] | None:
-        """The rows of an image that was played before, None if it was not.
+    def has(self, image_id: int | str) -> bool:
+        """Whether an image was played before."""
+        name = f"{stem_of(image_id)}.csv"
+        return any((one / name).is_file() for one in (self.here, *self.joined))
+
+    def rows_of(self, image_id: int | str) -> tuple[list[Row], list[Curve]] | None:
+        """The rows and curves of an image that was played before, None if it was not.
 
         Raises:
             InputError: a part that cannot be read.
         """
         name = f"{stem_of(image_id)}.csv"
         path = next((one / name for one in (self.here, *self.joined) if (one / name).is_file()), None)
-        return None if path is None else read_rows(path)
+        return None if path is None else (read_rows(path), read_curves(path.with_suffix(CURVES)))
 
-    def keep(self, image_id: int | str, rows: Sequence[Row]) -> list[Row]:
-        """Write an image's rows and return them as they are on disk."""
+    def keep(self, image_id: int | str, rows: Sequence[Row], curves: Sequence[Curve]) -> tuple[list[Row], list[Curve]]:
+        """Write an image's curves and then its rows, and return them as they are on disk."""
         path = self.here / f"{stem_of(image_id)}.csv"
+        if curves:
+            write_bytes(path.with_suffix(CURVES), curves_csv(curves), durable=False)
         write_bytes(path, scores_csv(rows), durable=False)
-        return read_rows(path)
+        return read_rows(path), read_curves(path.with_suffix(CURVES))
 
     def remove(self) -> None:
         """Take the parts of this run away, once the whole stands."""

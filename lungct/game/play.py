@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungct import registry
+from lungct.explain.base import MethodOptions
 from lungct.explain.controls import control_map
 from lungct.explain.matching import matched
+from lungct.game.faithfulness.judge import Asked, Judge, options_of
 from lungct.game.maps import MapFile, read_maps
 from lungct.game.masks import masks_of
 from lungct.game.options import GameOptions
-from lungct.game.row import FAILED, OK, Row
-from lungct.game.rules.base import Rule, Score, load_rules
+from lungct.game.row import FAILED, OK, Curve, Row
+from lungct.game.rules.base import NAN, Rule, Score, load_rules
 from lungct.game.saliency import Saliency
 from lungct.game.target import Target
 from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth, read_detections
@@ -35,12 +37,14 @@ class Game:
     Attributes:
         detections: image id -> what maps without boxes are of.
         made: methods that the folder has maps of.
+        judge: takes the measures that need the model; None leaves them out.
     """
 
     truth: CocoTruth
     options: GameOptions
     made: frozenset[str]
     detections: Mapping[int | str, Detections] = field(default_factory=dict)
+    judge: Judge | None = None
 
     @classmethod
     def of(cls, truth: CocoTruth, options: GameOptions, files: Mapping[Any, Sequence[MapFile]]) -> Game:
@@ -52,7 +56,9 @@ class Game:
         given = (
             {} if options.detections is None else {d.image_id: d for d in read_detections(options.detections, truth)}
         )
-        return cls(truth, options, frozenset(one.method for mine in files.values() for one in mine), given)
+        made = frozenset(one.method for mine in files.values() for one in mine)
+        faith = options.faithfulness
+        return cls(truth, options, made, given, None if faith is None else Judge.of(truth, faith, options.seed))
 
     @cached_property
     def rules(self) -> dict[str, Rule]:
@@ -65,8 +71,8 @@ class Game:
         wanted = (*registry.CONTROLS, registry.UPPER_BOUND) if self.options.controls else ()
         return tuple(name for name in wanted if name not in self.made)
 
-    def rows_of(self, image: CocoImage, files: Sequence[MapFile]) -> list[Row]:
-        """Every row of one image.
+    def rows_of(self, image: CocoImage, files: Sequence[MapFile]) -> tuple[list[Row], list[Curve]]:
+        """Every row and every curve of one image.
 
         Raises:
             InputError: maps or masks that cannot be read or do not fit the image.
@@ -75,7 +81,17 @@ class Game:
         rows: list[Row] = []
         for one in files:
             rows += page.rows_of(read_maps(one, self.truth, image, self.detections.get(image.id)))
-        return rows + list(page.rows_beside())
+        rows += page.rows_beside()
+        return (rows, []) if self.judge is None else _judged(self.judge, image, rows, page.asked)
+
+
+@dataclass(frozen=True, eq=False)
+class Hit:
+    """A true positive: which of which detections it is, and what it found."""
+
+    number: int
+    detections: Detections
+    annotation: CocoAnnotation
 
 
 @dataclass(eq=False)
@@ -83,14 +99,16 @@ class Page:
     """One image while it is scored.
 
     Attributes:
-        hits: annotation id -> number, predicted box, score and annotation of the first map of a true positive.
+        hits: annotation id -> the first map of a true positive.
         targets: annotation id -> its target.
+        asked: what is to be judged by the model, with the columns that its rows share.
     """
 
     game: Game
     image: CocoImage
-    hits: dict[int | str, tuple[int, FloatArray, float, CocoAnnotation]] = field(default_factory=dict)
+    hits: dict[int | str, Hit] = field(default_factory=dict)
     targets: dict[int | str, Target] = field(default_factory=dict)
+    asked: list[tuple[Row, Asked]] = field(default_factory=list)
 
     @cached_property
     def masks(self) -> list[BoolArray]:
@@ -120,13 +138,16 @@ class Page:
         for number, annotation in enumerate(found):
             box, score = maps.boxes_xyxy_px[number], float(maps.scores[number])
             if annotation is not None and not missed[number]:
-                self.hit(number, maps, annotation)
+                self.hit(number, detections, annotation)
             target = self.own_target(box) if annotation is None else self.target(annotation)
             heatmap = maps.heatmaps[number]
             problem = _problem(heatmap, maps, number, self.game.options.rules)
             saliency = Saliency(heatmap, self.game.options.thresholds.get(maps.method))
             stratum = "FP" if annotation is None else "FN" if missed[number] else "TP"
             base = _base(self.image, target, number, annotation, score, stratum, maps.method)
+            if self.game.judge is not None and not problem:
+                made = options_of(maps.provenance)
+                self.asked.append((base, Asked(maps.method, detections, number, heatmap, made)))
             for name, rule in self.game.rules.items():
                 yield _scored(base, name, self._score(rule, saliency, target, problem), problem)
 
@@ -137,35 +158,50 @@ class Page:
             return replace(rule(Saliency(np.zeros(target.shape_yx, np.float16)), target), value=0.0)
         return NOTHING
 
-    def hit(self, number: int, maps: Heatmaps, annotation: CocoAnnotation) -> None:
+    def hit(self, number: int, detections: Detections, annotation: CocoAnnotation) -> None:
         """Remember a true positive, for what is scored beside the maps."""
-        found = (number, maps.boxes_xyxy_px[number], float(maps.scores[number]), annotation)
-        self.hits.setdefault(annotation.id, found)
+        self.hits.setdefault(annotation.id, Hit(number, detections, annotation))
 
     def rows_beside(self) -> Iterator[Row]:
         """The controls and the true mask, on the true positives."""
-        for name, target, heatmap in self.maps_beside():
+        for name, hit, target, heatmap in self.maps_beside():
             saliency = Saliency(heatmap, self.game.options.thresholds.get(name))
-            number, _, score, annotation = next(hit for hit in self.hits.values() if self.target(hit[3]) is target)
-            base = _base(self.image, target, number, annotation, score, "TP", name)
+            score = float(hit.detections.scores[hit.number])
+            base = _base(self.image, target, hit.number, hit.annotation, score, "TP", name)
+            if self.game.judge is not None:
+                self.asked.append((base, Asked(name, hit.detections, hit.number, heatmap, MethodOptions())))
             for rule_name, rule in self.game.rules.items():
                 yield _scored(base, rule_name, rule(saliency, target), "")
 
-    def maps_beside(self) -> Iterator[tuple[str, Target, FloatArray]]:
-        """Name, target and (Y, X) map of each control and of the true mask, for each true positive."""
+    def maps_beside(self) -> Iterator[tuple[str, Hit, Target, FloatArray]]:
+        """Name, detection, target and (Y, X) map of each control and of the true mask, for each true positive."""
         names = self.game.beside
         image_hu = _middle_slice(self.game.truth, self.image) if "edges" in names and self.hits else None
-        for _, box, _, annotation in self.hits.values():
-            target = self.target(annotation)
+        for hit in self.hits.values():
+            target, box = self.target(hit.annotation), hit.detections.boxes_xyxy_px[hit.number]
             for name in names:
                 if name != "edges" or image_hu is not None:
-                    yield name, target, self._beside(name, target, box, image_hu)
+                    yield name, hit, target, self._beside(name, target, box, image_hu)
 
     def _beside(self, name: str, target: Target, box: FloatArray, image_hu: NDArray[np.int16] | None) -> FloatArray:
         if name == registry.UPPER_BOUND:
             return target.inside.astype(np.float16)
         canvas = np.zeros(target.shape_yx, np.int16) if image_hu is None else image_hu
         return control_map(name, canvas, box, image_id=self.image.id, seed=self.game.options.seed)
+
+
+def _judged(
+    judge: Judge, image: CocoImage, rows: list[Row], asked: Sequence[tuple[Row, Asked]]
+) -> tuple[list[Row], list[Curve]]:
+    """The rows with those of the model's measures after them, and the curves."""
+    curves: list[Curve] = []
+    found = judge.judge(image, [one for _, one in asked])
+    for (base, _), (values, drawn) in zip(asked, found, strict=True):
+        for name, value in values.items():
+            score = Score(value, NAN, NAN, "" if math.isfinite(value) else "not a map of lungct explain, or no score")
+            rows.append(_scored(base, name, score, ""))
+        curves += [Curve.of(base, kind, points) for kind, points in drawn.items()]
+    return rows, curves
 
 
 def _missed(maps: Heatmaps) -> list[bool]:

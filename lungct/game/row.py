@@ -16,6 +16,7 @@ from lungct.errors import InputError
 
 OK = "ok"
 FAILED = "failed"
+_CURVE = ("patient_id", "image_id", "detection", "stratum", "method", "kind")
 _NUMBERS = ("diameter_mm", "score", "value", "chance", "ceiling", "normalised")
 
 
@@ -52,6 +53,25 @@ class Row:
     status: str
 
 
+@dataclass(frozen=True)
+class Curve:
+    """The columns of ``curves.csv``: scores at 0, 5, ..., 100 % of the pixels that a curve changes."""
+
+    patient_id: str
+    image_id: int | str
+    detection: int
+    stratum: str
+    method: str
+    kind: str
+    scores: tuple[float, ...]
+
+    @classmethod
+    def of(cls, base: Row, kind: str, scores: Iterable[float]) -> Curve:
+        """The curve of the map that a row is of."""
+        rounded = tuple(float(f"{score:.6g}") for score in scores)
+        return cls(base.patient_id, base.image_id, base.detection, base.stratum, base.method, kind, rounded)
+
+
 COLUMNS = tuple(one.name for one in dataclasses.fields(Row))
 
 
@@ -69,6 +89,41 @@ def _cell(value: Any) -> Any:
     if isinstance(value, float):
         return f"{value:.8g}" if math.isfinite(value) else ""
     return value
+
+
+def curves_csv(curves: Sequence[Curve]) -> bytes:
+    """``curves.csv``: a line per map and curve."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow((*_CURVE, *(f"at_{5 * place}" for place in range(21))))
+    for one in curves:
+        writer.writerow((*(getattr(one, name) for name in _CURVE), *(f"{score:.6g}" for score in one.scores)))
+    return stream.getvalue().encode()
+
+
+def read_curves(path: Path) -> list[Curve]:
+    """The curves of a ``curves.csv``, none where there is no such file.
+
+    Raises:
+        InputError: no such table.
+    """
+    if not path.is_file():
+        return []
+    try:
+        with open(path, newline="", encoding="utf-8") as stream:
+            return [_curve_of(line) for line in csv.reader(stream) if line[0] != "patient_id"]
+    except (OSError, UnicodeDecodeError, csv.Error, ValueError, IndexError) as problem:
+        raise InputError.of(path, f"not a table of curves ({type(problem).__name__}: {problem})") from None
+
+
+def _curve_of(line: Sequence[str]) -> Curve:
+    patient, image, detection, stratum, method, kind, *scores = line
+    return Curve(patient, _id(image), int(detection), stratum, method, kind, tuple(map(float, scores)))
+
+
+def _id(text: str) -> int | str:
+    """An id as JSON had it: a whole number where it reads as one."""
+    return int(text) if text.lstrip("-").isdigit() and str(int(text)) == text else text
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -91,8 +146,7 @@ def _row_of(line: dict[str, str]) -> Row:
     for name in _NUMBERS:
         values[name] = float(values[name]) if values[name] else float("nan")
     for name in ("image_id", "annotation_id"):
-        text = values[name]
-        values[name] = int(text) if text.lstrip("-").isdigit() and str(int(text)) == text else text
+        values[name] = _id(values[name])
     values["detection"] = int(values["detection"])
     return Row(**values)
 
@@ -105,5 +159,5 @@ def in_order(rows: Iterable[Row]) -> list[Row]:
 def _order(row: Row) -> tuple[int, str, int, str, int]:
     beside = (*registry.CONTROLS, registry.UPPER_BOUND)
     place = beside.index(row.method) + 1 if row.method in beside else 0
-    rules = [*registry.RULES, *registry.FAITHFULNESS]
+    rules = list(registry.EVERY_MEASURE)
     return place, row.method, rules.index(row.rule), str(row.image_id).zfill(12), row.detection

@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from lungct import registry
+from lungct.game.faithfulness.estimate import estimate, rehearsed, said, sample_of
 from lungct.game.maps import MapFile, map_files
 from lungct.game.options import GameOptions
 from lungct.game.parts import Parts
+from lungct.game.pictures import Pictures, draw_game
 from lungct.game.play import Game
-from lungct.game.row import FAILED, Row, in_order, scores_csv
+from lungct.game.row import FAILED, Curve, Row, curves_csv, in_order, scores_csv
 from lungct.game.summary import summarise
 from lungct.game.table import latex, markdown
 from lungct.game.tune import tuned_thresholds
 from lungct.io.atomic import check_replaceable, staged_folder, write_bytes, write_json
 from lungct.io.coco import CocoImage, CocoTruth, read_truth
 from lungct.io.manifest import sha256_of, write_manifest
-from lungct.report.figure import game_bars
 from lungct.types import Progress, no_progress
 
 logger = logging.getLogger("lungct")
@@ -61,12 +62,12 @@ def segmentation_game(
     settings = settings_of(truth_path, heatmaps, files, options)
     with staged_folder(out, command="segmentation-game", overwrite=overwrite, resume=resume) as folder:
         parts = Parts.open(folder, settings, join, resume=resume)
-        rows = _rows(game, images, files, parts, progress)
+        rows, curves = _played(game, images, files, parts, progress)
         summary = summarise(rows, options, truth, _left_out(game, rows))
         _warn(summary, rows)
-        write_game(folder, rows, summary)
+        write_game(folder, rows, curves, summary)
         if figures:
-            game_bars(folder / "game", summary["rows"])
+            draw_game(folder, Pictures(game, files, rows, curves, summary))
         if options.shard is None:
             parts.remove()
         shard = None if options.shard is None else {"index": options.shard[0], "count": options.shard[1]}
@@ -74,19 +75,25 @@ def segmentation_game(
     return summary
 
 
-def _rows(
+def _played(
     game: Game,
     images: Sequence[CocoImage],
     files: dict[int | str, list[MapFile]],
     parts: Parts,
     progress: Progress,
-) -> list[Row]:
+) -> tuple[list[Row], list[Curve]]:
     rows: list[Row] = []
-    for number, image in enumerate(images, 1):
+    curves: list[Curve] = []
+    first, rest = sample_of(images) if game.judge is not None else ([], list(images))
+    for number, image in enumerate([*first, *rest], 1):
+        if game.judge is not None and number == len(first) + 1:
+            logger.warning("faithfulness will take about %s", said(estimate(game, rest, files, parts)))
         found = parts.rows_of(image.id)
-        rows += parts.keep(image.id, game.rows_of(image, files[image.id])) if found is None else found
+        mine = parts.keep(image.id, *game.rows_of(image, files[image.id])) if found is None else found
+        rows += mine[0]
+        curves += mine[1]
         progress("images scored", number, len(images))
-    return in_order(rows)
+    return in_order(rows), sorted(curves, key=lambda one: (one.kind, one.method, str(one.image_id), one.detection))
 
 
 def _left_out(game: Game, rows: Sequence[Row]) -> list[str]:
@@ -102,8 +109,10 @@ def _warn(summary: dict[str, Any], rows: Sequence[Row]) -> None:
         logger.warning("%d of %d scores %s", count, len(rows), status)
 
 
-def write_game(folder: Path, rows: Sequence[Row], summary: dict[str, Any]) -> None:
+def write_game(folder: Path, rows: Sequence[Row], curves: Sequence[Curve], summary: dict[str, Any]) -> None:
     """The tables of a game, into a staged folder."""
+    if curves:
+        write_bytes(folder / "curves.csv", curves_csv(curves), durable=False)
     write_bytes(folder / "scores.csv", scores_csv(rows), durable=False)
     write_json(folder / "summary.json", summary, indent=1)
     write_bytes(folder / "table.md", markdown(summary).encode(), durable=False)
@@ -123,7 +132,8 @@ def settings_of(
     truth_path: Path, heatmaps: Path, files: dict[int | str, list[MapFile]], options: GameOptions
 ) -> dict[str, Any]:
     """Everything that decides a score, without a place in it: options, the truth, names and sizes of the maps."""
-    facts = dataclasses.asdict(options)
+    facts = dataclasses.asdict(dataclasses.replace(options, faithfulness=None))
+    facts["faithfulness"] = None if options.faithfulness is None else options.faithfulness.facts()
     del facts["shard"], facts["validation"]
     facts["names"] = list(options.played)
     for name in ("masks", "detections"):
@@ -151,7 +161,11 @@ def plan(heatmaps: Path, truth_path: Path, options: GameOptions) -> dict[str, An
     files = map_files(heatmaps, truth)
     images = shard_of(truth, [image for image in truth.images if image.id in files], options.shard)
     beside = [*registry.CONTROLS, registry.UPPER_BOUND] if options.controls else []
+    seconds = {}
+    if options.faithfulness is not None:
+        seconds = {"faithfulness_seconds": round(rehearsed(Game.of(truth, options, files), images, files), 1)}
     return {
+        **seconds,
         "map_files": sum(len(one.paths) for image in images for one in files[image.id]),
         "images": len(images),
         "true_boxes": sum(len(truth.annotations_of[image.id]) for image in images),

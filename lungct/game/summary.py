@@ -28,16 +28,17 @@ def summarise(
     """Everything that the rows say.
 
     Means and tests are of true positives alone; false positives and missed nodules are strata. The tests compare
-    normalised values, whose unit does not depend on the nodule's size; controls are not tested against each other, and
-    the true mask against nothing.
+    normalised values, whose unit does not depend on the nodule's size, and the values themselves of measures without a
+    chance level; controls are not tested against each other, and the true mask against nothing.
     """
     found = [row for row in rows if row.stratum == "TP"]
     patients = len({row.patient_id for row in found})
     lines = averages(found, options.bootstrap, options.seed, keys_of(rows))
     rules = list(dict.fromkeys(str(line["rule"]) for line in lines))
     of_rule = {rule: [row for row in found if row.rule == rule] for rule in rules}
-    tests = [test for rule in rules for test in _tests(of_rule[rule], rule)]
-    ranks = [one for rule in rules if (one := _ranks(of_rule[rule], rule)) is not None]
+    compared = [rule for rule in rules if rule not in registry.MAP_MEASURES]
+    tests = [test for rule in compared for test in _tests(of_rule[rule], rule)]
+    ranks = [one for rule in compared if (one := _ranks(of_rule[rule], rule)) is not None]
     for one, p_holm in zip(ranks, holm([one["p"] for one in ranks]), strict=True):
         one["p_holm"] = p_holm
     summary = {
@@ -80,7 +81,7 @@ def _detector(rows: Sequence[Row], truth: CocoTruth | None) -> dict[str, int]:
 
 
 def _pivot(rows: Sequence[Row]) -> tuple[FloatArray, list[str], list[str]]:
-    """(N, M) better-is-higher scores of N true boxes by M methods, the methods, and the N patients."""
+    """(N, M) normalised scores, or values, of N true boxes by M methods, the methods, and the N patients."""
     rows = [row for row in rows if row.method != registry.UPPER_BOUND]
     methods = list(dict.fromkeys(row.method for row in rows))
     boxes = {key: place for place, key in enumerate(dict.fromkeys((row.image_id, row.annotation_id) for row in rows))}
@@ -88,7 +89,8 @@ def _pivot(rows: Sequence[Row]) -> tuple[FloatArray, list[str], list[str]]:
     patients = [""] * len(boxes)
     for row in rows:
         place = boxes[row.image_id, row.annotation_id]
-        values[place, methods.index(row.method)] = row.normalised
+        unscaled = row.rule not in registry.RULES
+        values[place, methods.index(row.method)] = row.value if unscaled else row.normalised
         patients[place] = row.patient_id
     return values, methods, patients
 
@@ -115,6 +117,7 @@ def _tests(rows: Sequence[Row], rule: str) -> list[dict[str, Any]]:
 def _ranks(rows: Sequence[Row], rule: str) -> dict[str, Any] | None:
     """Friedman's test of one rule, on true boxes that every method explained."""
     values, methods, patients = _pivot(rows)
+    values = values * (-1 if rule in registry.LESS_IS_BETTER else 1)
     kept = np.flatnonzero(np.isfinite(values).all(axis=1))
     if not len(kept):
         return None

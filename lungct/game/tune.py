@@ -5,6 +5,7 @@ Source: Choe 2020, Evaluating weakly supervised object localization methods righ
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def tuned_thresholds(
     """
     truth = read_truth(truth_path)
     files = map_files(heatmaps, truth)
-    game = Game.of(truth, options, files)
+    game = Game.of(truth, dataclasses.replace(options, faithfulness=None), files)
     curves: dict[str, list[FloatArray]] = defaultdict(list)
     patients: dict[str, list[str]] = defaultdict(list)
     images = [image for image in truth.images if image.id in files]
@@ -42,13 +43,13 @@ def tuned_thresholds(
         page = Page(game, image)
         for one in files[image.id]:
             maps = read_maps(one, truth, image)
-            found = matched(truth, image, Detections(image.id, maps.boxes_xyxy_px, maps.scores, maps.labels))
-            for place, annotation in enumerate(found):
+            detections = Detections(image.id, maps.boxes_xyxy_px, maps.scores, maps.labels)
+            for place, annotation in enumerate(matched(truth, image, detections)):
                 if annotation is not None and np.isfinite(maps.heatmaps[place]).all():
-                    page.hit(place, maps, annotation)
+                    page.hit(place, detections, annotation)
                     curves[one.method].append(_iou_at(Saliency(maps.heatmaps[place]), page.target(annotation)))
                     patients[one.method].append(image.patient_id)
-        for name, target, heatmap in page.maps_beside():
+        for name, _, target, heatmap in page.maps_beside():
             curves[name].append(_iou_at(Saliency(heatmap), target))
             patients[name].append(image.patient_id)
         progress("maps tuned on", number, len(images))

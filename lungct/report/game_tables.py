@@ -21,6 +21,7 @@ _COLUMNS = (
     "patients",
     "failed",
 )
+_UNSCALED = {**registry.FAITHFULNESS, **registry.MAP_MEASURES}
 
 
 def method_name(name: str) -> str:
@@ -44,7 +45,7 @@ def leaderboard(game: Mapping[str, Any]) -> list[Table]:
     tables = []
     for caption, known, key in (
         ("Leaderboard: normalised scores, 0 by chance, 1 at best", registry.RULES, "normalised"),
-        ("Faithfulness, robustness and sanity", registry.FAITHFULNESS, "mean"),
+        ("Faithfulness, robustness, sanity and concentration", _UNSCALED, "mean"),
     ):
         rules = [rule for rule in known if any(row["rule"] == rule for row in rows)]
         if not rules:
@@ -76,7 +77,7 @@ def game_tables(game: Mapping[str, Any]) -> list[Table]:
     rows = game.get("rows") or []
     for rule in dict.fromkeys(str(row.get("rule")) for row in rows):
         of_rule = sorted((row for row in rows if str(row.get("rule")) == rule), key=_beside)
-        known = registry.RULES.get(rule) or registry.FAITHFULNESS.get(rule)
+        known = registry.EVERY_MEASURE.get(rule)
         caption = f"{rule}: {known.summary}" if known else rule
         tables.append(without_empty(Table(caption, _COLUMNS, [_game_row(row) for row in of_rule])))
     return tables
@@ -112,7 +113,7 @@ def strata_tables(game: Mapping[str, Any]) -> list[Table]:
 
 
 def _rule_order(key: tuple[str, str]) -> tuple[int, bool, bool, str]:
-    rules = [*registry.RULES, *registry.FAITHFULNESS]
+    rules = list(registry.EVERY_MEASURE)
     return rules.index(key[0]) if key[0] in rules else len(rules), *_beside({"method": key[1]}), key[1]
 
 

@@ -50,7 +50,7 @@ def load_rules(names: Iterable[str], version: str = "repaired") -> dict[str, Rul
     """Name -> rule; a module lists its rules in ``RULES`` and, where they were published otherwise, in ``THESIS``."""
     found: dict[str, Rule] = {}
     for name in names:
-        module = importlib.import_module(registry.RULES[name].module)
+        module = importlib.import_module(registry.EVERY_MEASURE[name].module)
         rules: Mapping[str, Rule] = module.THESIS if version == "thesis" else module.RULES
         found[name] = rules[name]
     return found

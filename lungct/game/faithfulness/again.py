@@ -1,0 +1,36 @@
+"""Make a detection's map anew, on a changed slice or by a changed network."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from lungct import registry
+from lungct.explain.base import finish, load_method
+from lungct.explain.network import Network
+from lungct.explain.targets import open_image
+from lungct.game.faithfulness.base import Case
+from lungct.types import FloatArray
+
+
+def can_be_made(case: Case) -> bool:
+    """Whether the map is of a method of ours, and not of another tool or the true mask."""
+    return case.method in registry.METHODS
+
+
+def made_again(case: Case, network: Network, image_hu: NDArray[np.int16]) -> FloatArray:
+    """(Y, X) float32 map of the same detection in 0..1; zeros where there is none."""
+    subject = open_image(network, image_hu, case.subject.detections, name="slice")
+    maps, _ = finish(load_method(case.method)(subject, case.options), subject.geometry)
+    again: FloatArray = maps[case.number].astype(np.float32)
+    return again
+
+
+def rank_correlation(a: FloatArray, b: FloatArray) -> float:
+    """Spearman's correlation of two maps; 0 where one of them is constant, which has nothing in common with any."""
+    ranks = [rankdata(one.ravel()) for one in (a, b)]
+    spread = [float(one.std()) for one in ranks]
+    if min(spread) == 0:
+        return 0.0
+    return float(((ranks[0] - ranks[0].mean()) * (ranks[1] - ranks[1].mean())).mean() / (spread[0] * spread[1]))

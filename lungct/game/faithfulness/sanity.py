@@ -1,0 +1,85 @@
+"""Sanity: does the map change where the network forgets what it learned?
+
+    sanity-cascading    mean over stages s of |rho(H, H_s)|, H_s with all stages from the head down to s randomised
+    sanity-independent  mean over stages s of |rho(H, H_s)|, H_s with stage s alone randomised
+
+rho is Spearman's correlation of the pixels. Near 1 the map does not depend on what was learned, as an edge detector
+does not; less is better. The stages are the head's last layer, the rest of the head, the pyramid and the trunk. A
+randomised tensor is drawn anew from a normal distribution of its own mean and spread, so that activations keep their
+size; running statistics of norms stay.
+
+Source: Adebayo 2018, Sanity checks for saliency maps, section 3.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import nn
+
+from lungct.explain.network import Network
+from lungct.game.faithfulness.again import can_be_made, made_again, rank_correlation
+from lungct.game.faithfulness.base import Case
+
+STAGES = {
+    "last": ("roi_heads.box_predictor.", "head.classification_head.cls_logits."),
+    "head": ("roi_heads.", "head.", "rpn."),
+    "pyramid": ("backbone.fpn.",),
+    "trunk": ("backbone.",),
+}
+
+
+def sanity(case: Case) -> Mapping[str, float]:
+    """Both, over the same stages."""
+    if not can_be_made(case):
+        return {"sanity-cascading": float("nan"), "sanity-independent": float("nan")}
+    start = case.heatmap.astype(np.float32)
+    found = {}
+    for name, cascading in (("sanity-cascading", True), ("sanity-independent", False)):
+        networks = randomised(case.network, case.settings.seed, cascading)
+        alike = [abs(rank_correlation(start, made_again(case, one, case.subject.image_hu))) for one in networks]
+        found[name] = float(np.mean(alike))
+    return found
+
+
+@lru_cache(maxsize=2)
+def randomised(network: Network, seed: int, cascading: bool) -> tuple[Network, ...]:
+    """A copy of the network per stage, from the head to the input, with the stage (and those before) randomised."""
+    copies = []
+    for place in range(len(STAGES)):
+        detector = copy.deepcopy(network.detector)
+        first = 0 if cascading else place
+        for stage in list(STAGES)[first : place + 1]:
+            _forget(detector, stage, seed)
+        copies.append(dataclasses.replace(network, model=dataclasses.replace(network.model, detector=detector)))
+    return tuple(copies)
+
+
+def stage_of(name: str) -> str:
+    """The first stage whose prefix a parameter's name has."""
+    return next(stage for stage, prefixes in STAGES.items() if name.startswith(prefixes))
+
+
+@torch.no_grad()
+def _forget(detector: nn.Module, stage: str, seed: int) -> None:
+    for name, tensor in _of_stage(detector, stage):
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {name}".encode()))
+        spread = float(tensor.std(unbiased=False)) if tensor.numel() > 1 else abs(float(tensor))
+        drawn = torch.randn(tensor.shape, generator=generator) * spread + float(tensor.mean())
+        tensor.copy_(drawn.to(tensor))
+
+
+def _of_stage(detector: nn.Module, stage: str) -> Iterator[tuple[str, torch.Tensor]]:
+    named: Sequence[tuple[str, torch.Tensor]] = list(detector.named_parameters())
+    for name, tensor in named:
+        if stage_of(name) == stage:
+            yield name, tensor
+
+
+MEASURE = sanity
