@@ -76,6 +76,19 @@ def _by_patient(rows: Sequence[Row], keys: Sequence[tuple[str, str]]) -> tuple[F
     return np.hstack(means), np.bincount(column[counted], minlength=len(keys))
 
 
+def patient_spread(rows: Sequence[Row]) -> dict[str, dict[str, FloatArray]]:
+    """Rule -> method -> the finite normalised scores of the patients."""
+    keys = keys_of(rows)
+    if not keys:
+        return {}
+    of_patient, _ = _by_patient(rows, keys)
+    normalised = of_patient[:, 3 * len(keys) :]
+    spread: dict[str, dict[str, FloatArray]] = {}
+    for (method, rule), column in zip(keys, normalised.T, strict=True):
+        spread.setdefault(rule, {})[method] = column[np.isfinite(column)]
+    return {rule: methods for rule, methods in spread.items() if any(len(one) for one in methods.values())}
+
+
 def strata(rows: Sequence[Row], draws: int, seed: int) -> list[dict[str, Any]]:
     """The same by diameter and malignancy of the true positives, and by TP, FP and FN of all maps.
 

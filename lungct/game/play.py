@@ -176,7 +176,7 @@ class Page:
     def maps_beside(self) -> Iterator[tuple[str, Hit, Target, FloatArray]]:
         """Name, detection, target and (Y, X) map of each control and of the true mask, for each true positive."""
         names = self.game.beside
-        image_hu = _middle_slice(self.game.truth, self.image) if "edges" in names and self.hits else None
+        image_hu = middle_slice(self.game.truth, self.image) if "edges" in names and self.hits else None
         for hit in self.hits.values():
             target, box = self.target(hit.annotation), hit.detections.boxes_xyxy_px[hit.number]
             for name in names:
@@ -220,7 +220,8 @@ def _problem(heatmap: FloatArray, maps: Heatmaps, number: int, version: str) -> 
     return f"{flag} map" if flag else "constant map" if heatmap.min() == heatmap.max() else ""
 
 
-def _middle_slice(truth: CocoTruth, image: CocoImage) -> NDArray[np.int16] | None:
+def middle_slice(truth: CocoTruth, image: CocoImage) -> NDArray[np.int16] | None:
+    """(Y, X) HU of the slice that was explained; None where the truth names another kind of image."""
     path = truth.root / image.file_name
     if path.suffix != ".npz" or not path.is_file():
         return None

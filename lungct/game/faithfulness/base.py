@@ -1,4 +1,4 @@
-"""What a measure of faithfulness is given: one detection of an opened network and its map; and how its name resolves."""
+"""What a measure of faithfulness is given, one detection of an opened network and its map, and how it is found."""
 
 from __future__ import annotations
 

@@ -5,7 +5,8 @@
     insertion-deletion  their difference: 1 at best, 0 for a map that says nothing
 
 a is the area of the detection's box; a step takes a / 100 pixels, at least one, so that curves of nodules of all sizes
-cover the same share of a nodule. A deleted pixel becomes aerated lung; the blur is a Gaussian as wide as the box. The mean is the area under the curve by the trapezoidal rule, over 0..1.
+cover the same share of a nodule. A deleted pixel becomes aerated lung; the blur is a Gaussian as wide as the box. The
+mean is the area under the curve by the trapezoidal rule, over 0..1.
 
 Source: Petsiuk 2018 (RISE) for the curves; Zhao & Chan 2023 (ODAM) for the steps, of a share of the object's area.
 """
