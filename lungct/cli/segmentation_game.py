@@ -43,12 +43,18 @@ Version = Annotated[
 ]
 Rules = Annotated[
     list[str] | None,
-    options.choice("--rule", (*registry.RULES, *registry.MAP_MEASURES), "Play this rule; may be repeated. None: all that need no more."),
+    options.choice(
+        "--rule",
+        (*registry.RULES, *registry.MAP_MEASURES),
+        "Play this rule; may be repeated. None: all that need no more.",
+    ),
 ]
 Faithfulness = Annotated[
     Path | None,
     typer.Option(
-        "--faithfulness", metavar="RUN", help="Model that the maps are of: measure faithfulness, robustness, sanity too."
+        "--faithfulness",
+        metavar="RUN",
+        help="Model that the maps are of: measure faithfulness, robustness, sanity too.",
     ),
 ]
 Measures = Annotated[
@@ -57,7 +63,9 @@ Measures = Annotated[
 ]
 Steps = Annotated[int, typer.Option("--steps", min=2, help="Steps of the deletion and insertion curves.")]
 NoiseDraws = Annotated[int, typer.Option("--noise-draws", min=1, help="Noisy copies of a slice for max-sensitivity.")]
-Scorer = Annotated[str, options.choice("--scorer", ("roi", "match"), "Read the score at the fixed place, or re-detect.")]
+Scorer = Annotated[
+    str, options.choice("--scorer", ("roi", "match"), "Read the score at the fixed place, or re-detect.")
+]
 Override = Annotated[
     bool, typer.Option("--override", help="Judge on slices of another spacing or HU range than the training's, too.")
 ]

@@ -92,7 +92,7 @@ def patient_spread(rows: Sequence[Row]) -> dict[str, dict[str, FloatArray]]:
 def strata(rows: Sequence[Row], draws: int, seed: int) -> list[dict[str, Any]]:
     """The same by diameter and malignancy of the true positives, and by TP, FP and FN of all maps.
 
-    An attribute of one level, and one that no row knows, has no lines.
+    An attribute of one level, and one that no row knows, has no lines; maps of false positives alone have.
     """
     found = [row for row in rows if row.stratum == "TP"]
     lines = []
@@ -103,7 +103,7 @@ def strata(rows: Sequence[Row], draws: int, seed: int) -> list[dict[str, Any]]:
     ):
         levels = list(values) if attribute == "stratum" else levels_of(attribute, values)
         distinct = sorted(set(map(str, levels)), key=_first_number)
-        if len(distinct) < 2:
+        if len(distinct) < 2 and (attribute != "stratum" or distinct == ["TP"]):
             continue
         for level in distinct:
             mine = [row for row, one in zip(chosen, levels, strict=True) if one == level]

@@ -22,6 +22,24 @@ from lungct.report.map_page import Tile, map_page
 from lungct.types import FloatArray
 
 SHOWN = 2
+MOST_PANELS = 7
+"""Rules that a figure shows; the others are in the tables."""
+DRAWN = (
+    "insertion-deletion",
+    "adaptive",
+    "auprc",
+    "energy",
+    "proximity",
+    "iou-otsu",
+    "pointing",
+    "fixed",
+    "inverse-distance",
+    "relevance-rank",
+    "road",
+    "deletion",
+    "insertion",
+)
+"""What is drawn first."""
 PREFERRED = ("adaptive", "relevance-rank", "auprc", "proximity", "pointing")
 """Rules by which best and worst maps are told, and which are shown over size: the first that was played."""
 
@@ -49,13 +67,12 @@ class Pictures:
 
 def draw_game(folder: Path, pictures: Pictures) -> None:
     """Write every figure that there is something for."""
-    place = [row for row in pictures.summary["rows"] if row["rule"] in registry.RULES]
-    game_bars(folder / "game", [row for row in place if row["rule"] != "error-mm"])
-    tests = pictures.summary["friedman"]
+    shares = _drawn({row["rule"] for row in pictures.summary["rows"]} & set(registry.RULES) - {"error-mm"})
+    game_bars(folder / "game", [row for row in pictures.summary["rows"] if row["rule"] in shares])
+    tests = {one["rule"]: one for one in pictures.summary["friedman"]}
     if tests:
-        game_figures.critical_difference(folder / "critical_difference", tests)
-    scaled = [row for row in pictures.found if row.rule in registry.RULES and row.rule != "energy-elsewhere"]
-    spread = patient_spread(scaled)
+        game_figures.critical_difference(folder / "critical_difference", [tests[rule] for rule in _drawn(set(tests))])
+    spread = patient_spread([row for row in pictures.found if row.rule in shares])
     if spread:
         game_figures.score_boxes(folder / "boxes", spread)
     _over_size(folder / "sizes", pictures)
@@ -64,6 +81,13 @@ def draw_game(folder: Path, pictures: Pictures) -> None:
     tiles = _tiles(pictures)
     if tiles:
         map_page(folder / "maps.png", tiles, title=f"Best and worst maps by {pictures.rule}")
+
+
+def _drawn(rules: set[str]) -> list[str]:
+    """Those of the rules that a figure shows, in the tables' order."""
+    first = [rule for rule in (*DRAWN, *registry.EVERY_MEASURE) if rule in rules]
+    kept = list(dict.fromkeys(first))[:MOST_PANELS]
+    return [rule for rule in registry.EVERY_MEASURE if rule in kept]
 
 
 def _over_size(path_stem: Path, pictures: Pictures) -> None:
@@ -86,7 +110,8 @@ def _mean_curves(curves: Sequence[Curve]) -> dict[str, dict[str, FloatArray]]:
     """Kind -> method -> (21,) means over patients of the true positives, or of all where there is none."""
     found = [one for one in curves if one.stratum == "TP"] or list(curves)
     grouped: dict[str, dict[str, list[Curve]]] = defaultdict(lambda: defaultdict(list))
-    for one in found:
+    beside = (*registry.CONTROLS, registry.UPPER_BOUND)
+    for one in sorted(found, key=lambda one: beside.index(one.method) if one.method in beside else -1):
         grouped[one.kind][one.method].append(one)
     return {
         kind: {

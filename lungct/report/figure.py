@@ -124,7 +124,7 @@ def game_bars(path_stem: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """
     rules = list(dict.fromkeys(str(row["rule"]) for row in rows))
     methods = list(dict.fromkeys(str(row["method"]) for row in rows))
-    methods.sort(key=lambda name: name in registry.CONTROLS)
+    methods.sort(key=lambda name: (name == registry.UPPER_BOUND, name in registry.CONTROLS))
     height_in = 0.8 + max(len(rules), 1) * (0.62 + 0.27 * len(methods))
 
     def paint(sheet: Figure) -> None:
@@ -146,7 +146,7 @@ def _game_panel(plot: Axes, methods: Sequence[str], of_method: Mapping[str, Mapp
         if row is None or not _is_number(row.get("mean")):
             plot.text(0.01, place, "no score", va="center", color=canvas.QUIET, fontsize=9)
             continue
-        control = method in registry.CONTROLS
+        control = method in (*registry.CONTROLS, registry.UPPER_BOUND)
         look = {"color": "#d9d9d9", "hatch": "////", "edgecolor": "#9a9a9a"} if control else {"color": canvas.SERIES[0]}
         plot.barh(place, row["mean"], height=0.66, linewidth=0.6, **look)
         interval = row.get("ci95") or []
@@ -166,6 +166,6 @@ def _game_legend() -> list[Any]:
 
     return [
         Patch(facecolor=canvas.SERIES[0], label="method"),
-        Patch(facecolor="#d9d9d9", edgecolor="#9a9a9a", hatch="////", label="control"),
+        Patch(facecolor="#d9d9d9", edgecolor="#9a9a9a", hatch="////", label="control, true mask"),
         *(Line2D([], [], color=canvas.SERIES[1], linestyle=style, label=name) for name, style in _LEVELS.items()),
     ]

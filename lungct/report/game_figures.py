@@ -17,8 +17,6 @@ from lungct.report import canvas
 from lungct.report.canvas import Axes
 from lungct.types import FloatArray
 
-MOST_RULES = 8
-
 
 def critical_difference(path_stem: Path, tests: Sequence[Mapping[str, Any]]) -> None:
     """Write Nemenyi's diagram: a panel per rule, methods at their mean rank, 1 the best and on the left.
@@ -156,7 +154,7 @@ def faithfulness_curves(path_stem: Path, curves: Mapping[str, Mapping[str, Float
                 share = np.linspace(0, 1, len(scores))
                 plot.plot(share, scores, label=name, **{**canvas.style_of(number), "linewidth": width})
             plot.set_title(kind)
-            plot.set_ylim(bottom=0)
+            plot.set_ylim(0, 1.05)
             plot.set_ylabel("score")
         plots[-1].set_xlabel("changed pixels, hottest first, over the box's area")
         handles, labels = plots[0].get_legend_handles_labels()

@@ -86,12 +86,13 @@ def line(summary: dict[str, object], method: str, rule: str) -> dict[str, object
 
 def test_the_whole_game(heatmaps: Path, slices: Path, tmp_path: Path) -> None:
     summary = segmentation_game(heatmaps, slices, tmp_path / "game", ALL)
-    names = {"scores.csv", "summary.json", "table.md", "table.tex", "game.png", "game.svg", "manifest.ndjson"}
+    names = {"scores.csv", "summary.json", "table.md", "table.tex", "manifest.ndjson", "maps.png"}
+    names |= {f"{stem}.{kind}" for stem in ("game", "boxes", "critical_difference", "sizes") for kind in ("png", "svg")}
     assert {path.name for path in (tmp_path / "game").iterdir()} == names
     assert json.loads((tmp_path / "game" / "summary.json").read_text()) == summary
     assert (summary["patients"], summary["detections"], summary["false_positives"]) == (7, 8, 1)
     assert {row["method"] for row in summary["rows"]} == {"good", "away", *registry.CONTROLS, registry.UPPER_BOUND}
-    assert {row["rule"] for row in summary["rows"]} == set(registry.UNASKED_RULES)
+    assert {row["rule"] for row in summary["rows"]} == {*registry.UNASKED_RULES, *registry.MAP_MEASURES}
     for rule in set(registry.PUBLISHED_RULES) | {"auprc", "pointing", "proximity"}:
         good, away = (line(summary, name, rule)["normalised"] for name in ("good", "away"))
         assert good > 0.6 > 0 > away  # type: ignore[operator]
