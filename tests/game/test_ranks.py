@@ -83,10 +83,7 @@ def test_the_tail_tends_to_two_and_a_half_percent() -> None:
 
 
 def covered(patients: int, repeats: int, seed: int, draws: int) -> float:
-    """Share of 95 % intervals that hold the true mean: skewed scores, 1 to 8 nodules a patient that resemble each other.
-
-    All repeats are columns of one matrix for the means, and each has draws of its own.
-    """
+    """Share of 95 % intervals that hold the true mean: skewed scores, 1 to 8 nodules a patient, which are alike."""
     random = np.random.default_rng(seed)
     hits = 0
     for repeat in range(repeats):

@@ -87,7 +87,7 @@ def line(summary: dict[str, object], method: str, rule: str) -> dict[str, object
 def test_the_whole_game(heatmaps: Path, slices: Path, tmp_path: Path) -> None:
     summary = segmentation_game(heatmaps, slices, tmp_path / "game", ALL)
     names = {"scores.csv", "summary.json", "table.md", "table.tex", "manifest.ndjson", "maps.png"}
-    names |= {f"{stem}.{kind}" for stem in ("game", "boxes", "critical_difference", "sizes") for kind in ("png", "svg")}
+    names |= {f"{stem}.{kind}" for stem in ("game", "boxes", "critical_difference") for kind in ("png", "svg")}
     assert {path.name for path in (tmp_path / "game").iterdir()} == names
     assert json.loads((tmp_path / "game" / "summary.json").read_text()) == summary
     assert (summary["patients"], summary["detections"], summary["false_positives"]) == (7, 8, 1)
