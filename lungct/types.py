@@ -135,6 +135,8 @@ class Scan:
         truth_known: False where the source has no annotation file at all, so that absence of a nodule means nothing.
         excluded: findings that are no training boxes and that an evaluation leaves out of account.
         attributes: further flat scalars of the source, carried into the manifest and each slice's facts.
+        source_grid: grid of the scan that this one was made from, in its own index order; None where this one is it,
+            or nobody noted it.
     """
 
     case_id: str
@@ -146,6 +148,7 @@ class Scan:
     truth_known: bool = True
     excluded: tuple[Finding, ...] = ()
     attributes: dict[str, Any] = field(default_factory=dict)
+    source_grid: Grid | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from lungct import __version__
 from lungct.errors import InputError
 from lungct.io import atomic
 from lungct.io.atomic import MANIFEST
+from lungct.types import Grid
 
 RUN_SCHEMA = "lungct.run/1"
 SCAN_SCHEMA = "lungct.scan/1"
@@ -59,6 +60,31 @@ def files_of(record: Mapping[str, Any]) -> list[str]:
     """The files of its folder that a record names."""
     one_each = [part["path"] for part in (record, record.get("lungs", {})) if "path" in part]
     return [*record.get("images", ()), *one_each]
+
+
+def grid_facts(grid: Grid) -> dict[str, list[float]]:
+    """A grid as JSON values, every digit kept: shape, spacing and origin as x, y, z; direction as ITK has it."""
+    return {
+        "shape": list(grid.shape_zyx[::-1]),
+        "spacing_mm": list(grid.spacing_mm_zyx[::-1]),
+        "origin_mm": list(grid.origin_lps_mm),
+        "direction": list(grid.direction),
+    }
+
+
+def grid_of(facts: Mapping[str, Any]) -> Grid:
+    """The inverse of :func:`grid_facts`.
+
+    Raises:
+        KeyError, TypeError, ValueError: the facts are no grid.
+    """
+    x, y, z = (int(one) for one in facts["shape"])
+    dx, dy, dz = (float(one) for one in facts["spacing_mm"])
+    ox, oy, oz = (float(one) for one in facts["origin_mm"])
+    direction = tuple(float(one) for one in facts["direction"])
+    if min(x, y, z) < 1 or min(dx, dy, dz) <= 0 or len(direction) != 9:
+        raise ValueError("no grid: a shape or spacing that is not positive, or no 3 x 3 direction")
+    return Grid((z, y, x), (dz, dy, dx), (ox, oy, oz), direction)
 
 
 def sha256_of(path: Path) -> str:

@@ -27,7 +27,7 @@ def image_key(image: SliceImage) -> str:
 def said_of_scan(scan: Scan) -> tuple[object, ...]:
     """All that a source says of a scan beside its voxels."""
     said = (scan.case_id, scan.patient_id, scan.split, scan.source, scan.truth_known, scan.nodules, scan.excluded)
-    return *said, scan.attributes
+    return *said, scan.attributes, scan.source_grid
 
 
 def said_of_image(image: SliceImage) -> tuple[object, ...]:

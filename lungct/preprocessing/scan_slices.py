@@ -19,7 +19,7 @@ from lungct.ct.select import Profile, Rule, least_mass, profile, select
 from lungct.ct.stack import stack
 from lungct.errors import UsageError
 from lungct.io.case_lists import slice_name
-from lungct.io.manifest import sha256_of
+from lungct.io.manifest import grid_facts, sha256_of
 from lungct.preprocessing.cases import Ledger, Record
 from lungct.preprocessing.input_key import scan_key
 from lungct.preprocessing.negatives import Surroundings, draw_negatives, hard_negatives
@@ -90,7 +90,8 @@ class ScanWork:
         found = self.ledger.finished(scan.case_id, key) if self.resume else None
         if found is not None:
             return found
-        volume = to_canonical(scan.load())
+        read = scan.load()
+        volume = to_canonical(read)
         grid, hu = volume.grid, clip_hu(volume.hu, self.hu_clip)
         places = {nodule.nodule_id: footprint(nodule, grid) for nodule in scan.nodules}
         hit = [place for place in places.values() if place is not None]
@@ -108,6 +109,8 @@ class ScanWork:
             "digest": _digest(hu),
             "size_xy": [hu.shape[2], hu.shape[1]],
             "grid": _grid_facts(grid),
+            "volume_grid": grid_facts(grid),
+            "source_grid": grid_facts(scan.source_grid or read.grid),
             "images": images,
             "boxes": [_box(place, image) for image in images for place in hit if place.spans(image["z_index"])],
             "negatives": len(hard.union(drawn)),

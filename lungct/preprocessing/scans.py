@@ -18,7 +18,7 @@ from lungct.ct.geometry import half_extents_index, to_canonical
 from lungct.ct.resample import resample
 from lungct.errors import InputError
 from lungct.io.boxes_csv import NIFTI_SUFFIX, write_nodules
-from lungct.io.manifest import SCAN_SCHEMA, files_of, sha256_of
+from lungct.io.manifest import SCAN_SCHEMA, files_of, grid_facts, sha256_of
 from lungct.io.nifti import write_nifti
 from lungct.io.points_csv import write_points
 from lungct.preprocessing.cases import Ledger, Outcome, Record, Running, run_cases
@@ -88,6 +88,7 @@ class _Work:
             "truth_known": scan.truth_known,
             "spacing_mm": list(grid.spacing_mm_zyx[::-1]),
             "shape": list(grid.shape_zyx[::-1]),
+            "source_grid": grid_facts(scan.source_grid or raw.grid),
             "hu_range": [int(volume.hu.min()), int(volume.hu.max())],
             "nodules": len(scan.nodules),
             "qc": {

@@ -40,6 +40,8 @@ class Selected:
             "hard_negatives": record["hard_negatives"],
             "nodules_missed": record["missed"],
             "nodules_cut": record["cut"],
+            "grid": record["volume_grid"],
+            "source_grid": record["source_grid"],
         }
         names = [image["file_name"] for image in record["images"]]
         self.records.append(self._record(scan.case_id, scan.patient_id, record, {"images": names, **more}))

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lungct.io.atomic import MANIFEST
-from lungct.io.manifest import RUN_SCHEMA, SCAN_SCHEMA, read_manifest
+from lungct.io.manifest import RUN_SCHEMA, SCAN_SCHEMA, grid_of, read_manifest
 from lungct.sources.pseudonym import Naming
-from lungct.types import Scan
+from lungct.types import Grid, Scan
 
 SCANS = "scans"
 
@@ -47,4 +47,13 @@ def _told(scan: Scan, facts: Mapping[str, Any]) -> Scan:
         source=str(facts.get("source", scan.source)),
         truth_known=bool(scan.nodules) or bool(facts.get("truth_known", scan.truth_known)),
         attributes=scan.attributes or dict(facts.get("attributes", {})),
+        source_grid=_grid(facts.get("source_grid")),
     )
+
+
+def _grid(facts: Mapping[str, Any] | None) -> Grid | None:
+    """The grid of the scan before preprocessing; None in a manifest that says nothing of it, or nothing whole."""
+    try:
+        return None if facts is None else grid_of(facts)
+    except (KeyError, TypeError, ValueError):
+        return None
