@@ -204,6 +204,7 @@ class Heatmaps:
         boxes_xyxy_px, scores, labels: of the explained detections, (D, 4), (D,), (D,).
         matched_annotation_id: (D,) int64 COCO annotation id at IoU >= .5, -1 for a false positive.
         flags: one string per detection; empty, or why the map means little (``constant``, ``zero``, ``nan``).
+        channel_shapley: (D, C) float32, what each channel of the slice brings to the score; None where nobody asked.
     """
 
     image_id: int | str
@@ -217,3 +218,4 @@ class Heatmaps:
     layers: str
     flags: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
+    channel_shapley: FloatArray | None = None

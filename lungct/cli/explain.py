@@ -6,10 +6,22 @@ family weighs each channel by the score that the detection keeps when the image 
 by gradients; Ablation-CAM and Recipro-CAM by what is left without a channel or with one cell alone. D-RISE and
 occlusion look at the network from outside. The controls explain nothing and show what a localisation score is worth.
 
+Each method's folder holds <image_id>.npz, an overlay per map (<image_id>_<n>.png) and index.ndjson, a line per map with
+its flag; contact_sheets/ holds a picture per patient, detections by methods. Other tools' maps are read where ours are
+if their NPZ has heatmaps (D, Y, X) in 0..1 and boxes_xyxy_px (D, 4), in pixel edges; image_id, method, scores (D,) and
+labels (D,) are optional.
+
+--nifti writes nifti/<case>_<method>.nii.gz on the grid that the scan had before preprocessing, and
+<case>_boxes.nii.gz, the boxes as labels. A map lies on its own slice; between explained slices of one nodule that are
+at most 2.5 mm apart heat is linear, beyond its outermost slices it holds for half a slice, and elsewhere it is 0. To
+open them over the scan:
+Slicer --python-script heatmaps/eigencam/nifti/slicer.py CASE scan.nii.gz
+or itksnap -g scan.nii.gz -o CASE_eigencam.nii.gz -s CASE_boxes.nii.gz -l CASE_labels.txt
+
 References: ODAM, Zhao & Chan 2023; EigenCAM, Muhammad & Yeasin 2020; Score-CAM, Wang 2020; SS-CAM and IS-CAM, Naidu
 2020; Grad-CAM, Selvaraju 2017; Grad-CAM++, Chattopadhay 2018; HiResCAM, Draelos & Carin 2021; LayerCAM, Jiang 2021;
 Ablation-CAM, Desai & Ramaswamy 2020; Recipro-CAM, Byun & Lee 2022; D-RISE, Petsiuk 2021; occlusion, Zeiler & Fergus
-2014.
+2014; --explain-channels, Shapley 1953, Lundberg & Lee 2017.
 
 Example: lungct explain run/ slices/test.json heatmaps/ --method eigencam --method scorecam
 """
@@ -17,7 +29,7 @@ Example: lungct explain run/ slices/test.json heatmaps/ --method eigencam --meth
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -90,6 +102,39 @@ Batch = Annotated[int, typer.Option("--batch", min=0, help="Changed images per f
 Amp = Annotated[
     str, options.choice("--amp", ("auto", "off", "bf16", "fp16"), "Number format of passes on changed images.")
 ]
+Channels = Annotated[
+    bool,
+    typer.Option(
+        "--explain-channels",
+        help="Tell also what each slice of the 2.5D stack brings to the score: Shapley values, 2^channels passes.",
+    ),
+]
+NIFTI = "Volumes"
+Nifti = Annotated[
+    bool, typer.Option("--nifti", help="Write the heat of each scan as NIfTI on its own grid.", rich_help_panel=NIFTI)
+]
+NiftiForm = Annotated[
+    str,
+    options.choice(
+        "--nifti-form",
+        ("fused", "per-nodule"),
+        "3D, the strongest heat of any nodule, or 4D.",
+        rich_help_panel=NIFTI,
+    ),
+]
+NiftiSpace = Annotated[
+    str,
+    options.choice(
+        "--nifti-space",
+        ("scan", "slices"),
+        "Grid of the scan before preprocessing, or of what preprocess wrote.",
+        rich_help_panel=NIFTI,
+    ),
+]
+Pictures = Annotated[
+    bool,
+    typer.Option("--pictures/--no-pictures", help="Draw overlays and contact sheets.", rich_help_panel=options.OUTPUT),
+]
 Override = Annotated[bool, typer.Option("--override", help="Take slices unlike those of the training.")]
 
 
@@ -119,9 +164,16 @@ def run(
     batch: Batch = 0,
     amp: Amp = "off",
     override: Override = False,
+    explain_channels: Channels = False,
+    nifti: Nifti = False,
+    nifti_form: NiftiForm = "fused",
+    nifti_space: NiftiSpace = "scan",
+    pictures: Pictures = True,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     threads: options.Threads = 0,
+    shard: options.Shard = "0/1",
+    keep_going: options.KeepGoing = False,
     overwrite: options.Overwrite = False,
     resume: options.Resume = False,
     dry_run: options.DryRun = False,
@@ -131,6 +183,8 @@ def run(
     from lungct.explain.budget import seconds_in, within
     from lungct.explain.plan import plan
     from lungct.explain.run import ExplainOptions, explain
+    from lungct.explain.scan_maps import ScanMapOptions
+    from lungct.preprocessing.shard import Shard
 
     wanted = ExplainOptions(
         methods=tuple(dict.fromkeys(method or [registry.DEFAULT_METHOD])),
@@ -144,6 +198,11 @@ def run(
         amp=amp,
         override=override,
         detections=detections,
+        channels=explain_channels,
+        pictures=pictures,
+        volumes=ScanMapOptions(nifti_form, nifti_space) if nifti else None,
+        keep_going=keep_going,
+        shard=Shard(*options.shard_of(shard)),
         device=device,
         threads=threads,
         method=MethodOptions(
@@ -168,4 +227,18 @@ def run(
         return Result(data=cost, tables=[Table(columns, [[cost[name] for name in columns]], "Estimated cost")])
     with streams.progress() as progress:
         summary = explain(model, slices, out, wanted, overwrite=overwrite, resume=resume, progress=progress)
-    return Result(output=out, data=summary)
+    return Result(output=out, data=summary, tables=[_table(summary)], failed=summary["failed"])
+
+
+def _table(summary: dict[str, Any]) -> Table:
+    columns = ("method", "maps", "flagged", "vanished share")
+    rows = [
+        [
+            name,
+            found["maps"],
+            ", ".join(f"{count} {flag}" for flag, count in found["flags"].items()) or "none",
+            "-" if found["vanished_share"] is None else found["vanished_share"],
+        ]
+        for name, found in summary["maps"].items()
+    ]
+    return Table(columns, rows, f"{summary['detections']} detections on {summary['images']} images")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,18 @@ import torch
 
 from lungct import registry
 from lungct.data.dataset import SliceReader
-from lungct.errors import UsageError
+from lungct.errors import InputError
 from lungct.explain.base import Explanation, MethodOptions, Subject, load_method
+from lungct.explain.channels import channel_values
 from lungct.explain.goals import check_options
+from lungct.explain.images import chosen
+from lungct.explain.index import complaint, flagged, write_index
 from lungct.explain.matching import matched
 from lungct.explain.network import Network
+from lungct.explain.scan_maps import ScanMapOptions, ScanMaps
+from lungct.explain.sheets import write_sheets
 from lungct.explain.targets import AUTO, best, open_image
-from lungct.explain.write import Page, record_of, sweep, whole, write_image
+from lungct.explain.write import Page, Said, forget, sweep, whole, write_image
 from lungct.inference.detect import detect_slices
 from lungct.io.atomic import staged_folder
 from lungct.io.coco import CocoImage, CocoTruth, read_detections, read_truth
@@ -29,6 +34,7 @@ from lungct.models.detector import LoadedModel
 from lungct.models.device import use_threads
 from lungct.models.load import FILE_NAME, load_model
 from lungct.models.preprocess import check_serves
+from lungct.preprocessing.shard import WHOLE, Shard
 from lungct.types import Detections, Progress, no_progress
 
 logger = logging.getLogger("lungct")
@@ -49,6 +55,11 @@ class ExplainOptions:
         amp: number format of the perturbed passes. Detection runs as ``lungct predict`` does by default.
         override: take slices whose spacing or HU range differs from the training's.
         detections: COCO results to explain in place of the model's own.
+        channels: also tell what each slice of the stack brings to each score.
+        pictures: draw an overlay per map, and a contact sheet per patient.
+        volumes: NIfTI volumes per scan; None writes none.
+        keep_going: leave out images that cannot be explained.
+        shard: which of the patients' images.
     """
 
     methods: Sequence[str] = (registry.DEFAULT_METHOD,)
@@ -62,6 +73,11 @@ class ExplainOptions:
     amp: str = "off"
     override: bool = False
     detections: Path | None = None
+    channels: bool = False
+    pictures: bool = True
+    volumes: ScanMapOptions | None = None
+    keep_going: bool = False
+    shard: Shard = WHOLE
     device: str = "auto"
     threads: int = 0
     method: MethodOptions = field(default_factory=MethodOptions)
@@ -69,10 +85,15 @@ class ExplainOptions:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A loaded model, the images chosen (``truth``) of the whole ``split``, and the settings that decide a map."""
+    """A loaded model, the images chosen (``truth``) of the whole ``split``, and the settings that decide a map.
+
+    Attributes:
+        wanted: the images chosen before a shard took its part of them.
+    """
 
     network: Network
     truth: CocoTruth
+    wanted: CocoTruth
     split: CocoTruth
     options: ExplainOptions
     settings: Mapping[str, Any]
@@ -81,6 +102,23 @@ class Job:
     def model(self) -> LoadedModel:
         """The detector and its card."""
         return self.network.model
+
+
+@dataclass
+class _Told:
+    """What was done: what is told of each image, per method, and ``image: reason`` of those left out."""
+
+    images: list[CocoImage] = field(default_factory=list)
+    of_method: dict[str, list[Said]] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
+
+    def rows(self, method: str) -> list[dict[str, Any]]:
+        """The index of one method."""
+        return [row for said in self.of_method[method] for row in said.rows]
+
+    def records(self, method: str) -> list[dict[str, Any]]:
+        """The manifest records of one method."""
+        return [said.record for said in self.of_method[method]]
 
 
 def explain(
@@ -101,7 +139,7 @@ def explain(
         UsageError: an image id or pyramid level that is not there.
     """
     job = prepare(run, slices, options)
-    records: dict[str, list[dict[str, Any]]] = {method: [] for method in options.methods}
+    volumes = None if options.volumes is None else ScanMaps.of(job.truth, options.volumes)
     with contextlib.ExitStack() as stack:
         folders = {
             method: stack.enter_context(
@@ -109,24 +147,20 @@ def explain(
             )
             for method in options.methods
         }
-        done = {image.id: _finished(folders, image, job.settings) for image in job.truth.images} if resume else {}
+        done = {image.id: _finished(folders, image, job) for image in job.truth.images} if resume else {}
         for folder in folders.values():
-            sweep(folder, [image for image in job.truth.images if done.get(image.id)])
-        todo = iter(detections_of(job, [image for image in job.truth.images if not done.get(image.id)]))
-        for number, image in enumerate(job.truth.images, 1):
-            found = done.get(image.id) or _explain_image(job, image, next(todo), folders)
-            for method, record in found.items():
-                records[method].append(record)
-            progress("images explained", number, len(job.truth.images))
+            kept = [image for image in job.truth.images if done.get(image.id)]
+            sweep(folder, kept, pictures=options.pictures)
+        told = _explain_images(job, folders, done, progress)
+        if volumes is not None:
+            volumes.write(folders, told.images, {method: told.rows(method) for method in folders}, progress)
         for method, folder in folders.items():
-            write_manifest(folder, "explain", {"method": method, **job.settings}, records[method])
-    summary = _summary(records)
-    if not summary["detections"]:
-        logger.warning("nothing to explain: no detection of score %g or more", options.score_threshold)
-    for method, count in summary["flagged_maps"].items():
-        if count:
-            logger.warning("%s: %d of %d maps mean little; see their flags", method, count, summary["detections"])
-    return summary
+            write_index(folder, told.rows(method))
+            facts = _shard_facts(job, told)
+            write_manifest(folder, "explain", {"method": method, **job.settings}, told.records(method), shard=facts)
+    if options.pictures:
+        write_sheets(out, job.truth, job.wanted, job.model.card.hu_window, options.shard, progress)
+    return _summary(told, options)
 
 
 def prepare(run: Path, slices: Path, options: ExplainOptions) -> Job:
@@ -138,70 +172,46 @@ def prepare(run: Path, slices: Path, options: ExplainOptions) -> Job:
     use_threads(options.threads)
     check_options(options.methods, options.scorer, options.target)
     split = read_truth(slices)
-    truth = _chosen(split, options) if options.image_ids or options.max_images is not None else split
+    wanted = chosen(split, options.image_ids, options.max_images)
     model = load_model(run, options.device)
     model.detector.to(memory_format=torch.channels_last)
+    named = ("top", "score_threshold", "level", "scorer", "target", "amp", "override", "channels")
     settings = {
         "model_sha256": sha256_of(run / FILE_NAME if run.is_dir() else run),
-        **{
-            name: getattr(options, name)
-            for name in ("top", "score_threshold", "level", "scorer", "target", "amp", "override")
-        },
+        **{name: getattr(options, name) for name in named},
         **dataclasses.asdict(options.method),
         "slices_sha256": sha256_of(slices),
         "detections_sha256": None if options.detections is None else sha256_of(options.detections),
     }
-    return Job(Network(model, options.amp), truth, split, options, settings)
-
-
-def _chosen(truth: CocoTruth, options: ExplainOptions) -> CocoTruth:
-    images = list(truth.images)
-    if options.image_ids:
-        known = {str(image.id): image for image in images}
-        missing = [one for one in options.image_ids if one not in known]
-        if missing:
-            raise UsageError(f"--image-id {missing[0]}: no such image in the slices")
-        images = [known[one] for one in dict.fromkeys(options.image_ids)]
-    if options.max_images is not None:
-        images = spread_over_patients(images, options.max_images)
-    kept = {image.id for image in images}
-    annotations = [one for one in truth.annotations if one.image_id in kept]
-    return dataclasses.replace(truth, images=images, annotations=annotations)
-
-
-def spread_over_patients(images: Sequence[CocoImage], count: int) -> list[CocoImage]:
-    """At most ``count`` images in their old order: in turn one of every patient, evenly spaced among each one's own."""
-    of_patient: dict[str, list[CocoImage]] = {}
-    for image in images:
-        of_patient.setdefault(image.patient_id, []).append(image)
-    shares = dict.fromkeys(of_patient, 0)
-    for _ in range(min(count, len(images))):
-        open_to_more = [patient for patient, share in shares.items() if share < len(of_patient[patient])]
-        shares[min(open_to_more, key=lambda patient: shares[patient])] += 1
-    kept = {
-        of_patient[patient][(2 * number + 1) * len(of_patient[patient]) // (2 * share)].id
-        for patient, share in shares.items()
-        for number in range(share)
-    }
-    return [image for image in images if image.id in kept]
+    truth = chosen(wanted, shard=options.shard)
+    return Job(Network(model, options.amp), truth, wanted, split, options, settings)
 
 
 def detections_of(job: Job, images: Sequence[CocoImage]) -> Iterator[Detections]:
     """The detections to explain of each image, in order."""
+    yield from map(finder_of(job), images)
+
+
+def finder_of(job: Job) -> Callable[[CocoImage], Detections]:
+    """What tells the detections to explain of an image.
+
+    Raises:
+        InputError: given detections that cannot be read, or do not fit the slices.
+    """
     options = job.options
     if options.detections is not None:
         given = {one.image_id: one for one in read_detections(options.detections, job.split)}
-        found: Iterator[Detections] = (given[image.id] for image in images)
-    else:
-        found = detect_slices(
-            job.model,
-            CocoTruth(job.truth.categories, images, (), job.truth.root),
-            batch=1,  # so that a resumed run, which has other neighbours, finds the same to the last bit
-            score_threshold=options.score_threshold,
-            override=options.override,
+        return lambda image: best(given[image.id], options.top, options.score_threshold)
+
+    def find(image: CocoImage) -> Detections:
+        alone = CocoTruth(job.truth.categories, [image], (), job.truth.root)
+        # One by one, so that a resumed run, which has other neighbours, finds the same to the last bit.
+        (found,) = detect_slices(
+            job.model, alone, batch=1, score_threshold=options.score_threshold, override=options.override
         )
-    for one in found:
-        yield best(one, options.top, options.score_threshold)
+        return best(found, options.top, options.score_threshold)
+
+    return find
 
 
 def open_subject(job: Job, image: CocoImage, detections: Detections) -> Subject:
@@ -225,46 +235,83 @@ def open_subject(job: Job, image: CocoImage, detections: Detections) -> Subject:
     )
 
 
-def _explain_image(
-    job: Job, image: CocoImage, detections: Detections, folders: Mapping[str, Path]
-) -> dict[str, dict[str, Any]]:
+def _explain_images(
+    job: Job, folders: Mapping[str, Path], done: Mapping[int | str, dict[str, Said] | None], progress: Progress
+) -> _Told:
+    find = finder_of(job)
+    told = _Told(of_method={method: [] for method in folders})
+    for number, image in enumerate(job.truth.images, 1):
+        try:
+            said = done.get(image.id) or _explain_image(job, image, find(image), folders)
+        except InputError as problem:
+            if not job.options.keep_going:
+                raise
+            told.failed.append(f"{image.file_name}: {problem}")
+            for folder in folders.values():
+                forget(folder, image)
+        else:
+            told.images.append(image)
+            for method, one in said.items():
+                told.of_method[method].append(one)
+        progress("images explained", number, len(job.truth.images))
+    if told.failed and not told.images and job.options.shard.is_whole:
+        raise InputError(f"every image failed; the first: {told.failed[0]}")
+    return told
+
+
+def _explain_image(job: Job, image: CocoImage, detections: Detections, folders: Mapping[str, Path]) -> dict[str, Said]:
+    pictures = job.options.pictures
     if not len(detections):
-        return {method: record_of(image, None) for method in folders}
+        return {method: Said.of(image, None, pictures=pictures) for method in folders}
     subject = open_subject(job, image, detections)
+    options = job.options.method
     page = Page(
         image,
         subject.image_hu[len(subject.image_hu) // 2],
         job.truth.boxes_of(image.id),
         matched(job.truth, image, detections),
         job.model.card.hu_window,
+        channel_values(subject, options.baseline, options.batch) if job.options.channels else None,
+        pictures,
     )
-    records = {}
+    said = {}
     for method, folder in folders.items():
-        explanation: Explanation = load_method(method)(subject, job.options.method)
-        records[method] = write_image(
+        explanation: Explanation = load_method(method)(subject, options)
+        said[method] = write_image(
             folder, method, page, detections, explanation, subject.geometry, settings=job.settings
         )
-    return records
+    return said
 
 
-def _finished(
-    folders: Mapping[str, Path], image: CocoImage, settings: Mapping[str, Any]
-) -> dict[str, dict[str, Any]] | None:
-    found = {method: whole(folder, image, settings) for method, folder in folders.items()}
-    if any(record is None for record in found.values()):
+def _finished(folders: Mapping[str, Path], image: CocoImage, job: Job) -> dict[str, Said] | None:
+    pictures = job.options.pictures
+    found = {method: whole(folder, image, job.settings, pictures=pictures) for method, folder in folders.items()}
+    if any(said is None for said in found.values()):
         return None
-    return {method: record for method, record in found.items() if record is not None}
+    return {method: said for method, said in found.items() if said is not None}
 
 
-def _summary(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
-    first = next(iter(records.values()), ())
-    return {
-        "methods": list(records),
+def _shard_facts(job: Job, told: _Told) -> dict[str, Any] | None:
+    """See :meth:`lungct.preprocessing.shard.Shard.facts`; the cases are images."""
+    names = [str(image.id) for image in job.wanted.images]
+    return job.options.shard.facts(names, dict(job.settings), [str(image.id) for image in told.images])
+
+
+def _summary(told: _Told, options: ExplainOptions) -> dict[str, Any]:
+    methods = {method: flagged(told.rows(method)) for method in told.of_method}
+    first = told.records(next(iter(methods)))
+    summary = {
+        "methods": list(methods),
         "images": len(first),
         "images_without_detections": sum(record["detections"] == 0 for record in first),
         "detections": sum(record["detections"] for record in first),
         "true_positives": sum(record["true_positives"] for record in first),
-        "flagged_maps": {
-            method: sum(flag != "" for record in rows for flag in record["flags"]) for method, rows in records.items()
-        },
+        "flagged_maps": {method: sum(found["flags"].values()) for method, found in methods.items()},
+        "maps": methods,
+        "failed": told.failed,
     }
+    if not summary["detections"]:
+        logger.warning("nothing to explain: no detection of score %g or more", options.score_threshold)
+    for line in filter(None, (complaint(method, found) for method, found in methods.items())):
+        logger.warning("%s", line)
+    return summary

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lungct.errors import InputError
 from lungct.explain.base import Explanation, finish, stacked
+from lungct.explain.channels import ChannelValues
 from lungct.explain.geometry import Geometry
+from lungct.explain.index import overlay_name, record_of, rows_of, stem_of
+from lungct.explain.provenance import provenance_of
 from lungct.io.atomic import LOCK
 from lungct.io.coco import CocoAnnotation, CocoImage
-from lungct.io.npz import HEATMAP_SCHEMA, read_heatmaps, write_heatmaps
+from lungct.io.npz import read_heatmaps, write_heatmaps
 from lungct.report.overlay import draw_overlay
 from lungct.types import Detections, FloatArray, Heatmaps
+
+_CHANNEL_NAMES = {-1: "previous", 0: "this", 1: "next"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +35,8 @@ class Page:
         true_boxes_xyxy_px: (N, 4).
         matched: the true box that each detection found, None for a false positive.
         window_hu: HU drawn black and white.
+        channels: what each slice of the stack brings to the score; None where nobody asked.
+        pictures: whether overlays are drawn.
     """
 
     image: CocoImage
@@ -37,11 +44,21 @@ class Page:
     true_boxes_xyxy_px: FloatArray
     matched: Sequence[CocoAnnotation | None]
     window_hu: tuple[float, float]
+    channels: ChannelValues | None = None
+    pictures: bool = True
 
 
-def stem_of(image_id: int | str) -> str:
-    """The file name of an image id: itself, with what a file name cannot hold percent-encoded."""
-    return quote(str(image_id), safe="")
+@dataclass(frozen=True)
+class Said:
+    """What is told of one image under one method: its manifest record, and a line of the index per map."""
+
+    record: dict[str, Any]
+    rows: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, image: CocoImage, maps: Heatmaps | None, *, pictures: bool) -> Said:
+        """From the maps as they are written; None for an image without detections."""
+        return cls(record_of(image, maps, pictures=pictures), rows_of(image, maps, pictures=pictures))
 
 
 def write_image(
@@ -53,9 +70,12 @@ def write_image(
     geometry: Geometry,
     *,
     settings: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Write overlays, then the NPZ, whose presence says that the image is whole; returns its manifest record."""
+) -> Said:
+    """Write overlays, then the NPZ, whose presence says that the image is whole."""
     heatmaps, flags = finish(explanation, geometry)
+    provenance = provenance_of(method, explanation, flags, settings)
+    if page.channels is not None:
+        provenance["channels"] = page.channels.record(str(settings["baseline"]))
     maps = Heatmaps(
         image_id=page.image.id,
         method=method,
@@ -67,18 +87,14 @@ def write_image(
         matched_annotation_id=np.array([_number_of(one) for one in page.matched], dtype=np.int64),
         layers=",".join(explanation.layers),
         flags=flags,
-        provenance={
-            "settings": dict(settings),
-            "raw_shapes": [list(one.shape) for one in explanation.raw],
-            "rectified": explanation.rectify,
-            **explanation.record,
-        },
+        provenance=provenance,
+        channel_shapley=None if page.channels is None else page.channels.shapley.astype(np.float32),
     )
-    stem = stem_of(page.image.id)
-    for number in range(len(detections)):
-        _draw(folder / f"{stem}_{number}.png", page, maps, number, explanation.layers[number])
-    write_heatmaps(folder / f"{stem}.npz", maps)
-    return record_of(page.image, maps)
+    if page.pictures:
+        for number in range(len(detections)):
+            _draw(folder / overlay_name(page.image.id, number), page, maps, number, explanation.layers[number])
+    write_heatmaps(folder / f"{stem_of(page.image.id)}.npz", maps)
+    return Said.of(page.image, maps, pictures=page.pictures)
 
 
 def _number_of(annotation: CocoAnnotation | None) -> int:
@@ -89,6 +105,7 @@ def _number_of(annotation: CocoAnnotation | None) -> int:
 
 def _draw(path: Path, page: Page, maps: Heatmaps, number: int, layer: str) -> None:
     kind = "false positive" if page.matched[number] is None else "true positive"
+    read = f"map read at {layer}" if layer != "none" else "control without the network"
     flag = f", {maps.flags[number]} map: means nothing" if maps.flags[number] else ""
     draw_overlay(
         path,
@@ -100,26 +117,22 @@ def _draw(path: Path, page: Page, maps: Heatmaps, number: int, layer: str) -> No
         method=maps.method,
         window_hu=page.window_hu,
         spacing_mm_xy=page.image.spacing_mm_xy,
-        caption=f"{kind}, map read at {layer}{flag}" if layer != "none" else f"{kind}, control without the network",
+        caption=f"{kind}, {read}{flag}" + ("" if page.channels is None else f". {_brings(page.channels, number)}"),
     )
 
 
-def record_of(image: CocoImage, maps: Heatmaps | None) -> dict[str, Any]:
-    """The manifest record of one image; without detections there is no file, and the record says 0."""
-    return {
-        "schema": HEATMAP_SCHEMA,
-        "image_id": image.id,
-        "case_id": image.case_id,
-        "patient_id": image.patient_id,
-        "path": f"{stem_of(image.id)}.npz" if maps else None,
-        "detections": len(maps.scores) if maps else 0,
-        "true_positives": int((maps.matched_annotation_id >= 0).sum()) if maps else 0,
-        "flags": list(maps.flags) if maps else [],
-    }
+def _brings(channels: ChannelValues, number: int) -> str:
+    """What each slice of the stack brings to the score, in words."""
+    values = channels.shapley[number].tolist()
+    middle = len(values) // 2
+    named = [
+        f"{_CHANNEL_NAMES.get(at - middle, f'{at - middle:+d}')} slice {value:+.2f}" for at, value in enumerate(values)
+    ]
+    return f"Score {channels.everything[number]:.2f} = blank {channels.none[number]:.2f}, {', '.join(named)}"
 
 
-def whole(folder: Path, image: CocoImage, settings: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The record of an image that an interrupted run finished under the same settings, else None."""
+def whole(folder: Path, image: CocoImage, settings: Mapping[str, Any], *, pictures: bool) -> Said | None:
+    """What is told of an image that an interrupted run finished under the same settings, else None."""
     path = folder / f"{stem_of(image.id)}.npz"
     if not path.is_file():
         return None
@@ -127,13 +140,24 @@ def whole(folder: Path, image: CocoImage, settings: Mapping[str, Any]) -> dict[s
         maps = read_heatmaps(path)
     except InputError:
         return None
-    return record_of(image, maps) if maps.provenance.get("settings") == dict(settings) else None
+    drawn = not pictures or all((folder / overlay_name(image.id, one)).is_file() for one in range(len(maps.scores)))
+    return Said.of(image, maps, pictures=pictures) if drawn and maps.provenance.get("settings") == settings else None
 
 
-def sweep(folder: Path, images: Iterable[CocoImage]) -> None:
+def sweep(folder: Path, images: Iterable[CocoImage], *, pictures: bool) -> None:
     """Remove from a staging folder what an interrupted run left of images other than those that are whole."""
     stems = {stem_of(image.id) for image in images}
     for path in folder.iterdir():
-        stem = path.stem if path.suffix == ".npz" else path.stem.rpartition("_")[0]
-        if path.name != LOCK and (path.name.startswith(".") or stem not in stems):
+        if path.is_dir():
+            shutil.rmtree(path)
+            continue
+        kept = path.stem in stems if path.suffix == ".npz" else pictures and path.stem.rpartition("_")[0] in stems
+        if path.name != LOCK and (path.name.startswith(".") or not kept):
             path.unlink()
+
+
+def forget(folder: Path, image: CocoImage) -> None:
+    """Remove what was written of an image that then failed."""
+    for path in (folder / f"{stem_of(image.id)}.npz", *folder.glob("*_*.png")):
+        if path.suffix == ".npz" or path.stem.rpartition("_")[0] == stem_of(image.id):
+            path.unlink(missing_ok=True)

@@ -65,6 +65,7 @@ class FoundNodule:
         score: best score of a slice; ``score_mean`` over the slices.
         box_xyxy_px: score-weighted, pixel edges.
         slices: z indices on which it was detected, rising.
+        members: for each of them the place of its detection among the slice's.
     """
 
     case_id: str
@@ -75,6 +76,7 @@ class FoundNodule:
     score_mean: float
     box_xyxy_px: tuple[float, float, float, float]
     slices: tuple[int, ...]
+    members: tuple[int, ...] = ()
 
 
 @dataclass(eq=False)
@@ -85,6 +87,7 @@ class _Chain:
     z: list[int]
     boxes: list[FloatArray]
     scores: list[float]
+    members: list[int]
 
 
 def link(
@@ -130,8 +133,9 @@ def _extend(alive: list[_Chain], found: Detections, z: int, options: LinkOptions
         alive[row].z.append(z)
         alive[row].boxes.append(boxes[column])
         alive[row].scores.append(float(found.scores[column]))
+        alive[row].members.append(column)
     left = [column for column in range(len(boxes)) if column not in used_columns]
-    return [_Chain(int(found.labels[one]), [z], [boxes[one]], [float(found.scores[one])]) for one in left]
+    return [_Chain(int(found.labels[one]), [z], [boxes[one]], [float(found.scores[one])], [one]) for one in left]
 
 
 def overlaps(a_xyxy: FloatArray, b_xyxy: FloatArray, by: str) -> FloatArray:
@@ -162,6 +166,7 @@ def _nodule_of(chain: _Chain, grid: Grid, case_id: str) -> FoundNodule:
         float(np.mean(chain.scores)),
         (x1, y1, x2, y2),
         tuple(chain.z),
+        tuple(chain.members),
     )
 
 

@@ -11,7 +11,7 @@ import logging
 import math
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -57,23 +57,56 @@ def write_nifti(path: Path, volume: Volume, *, durable: bool = True, reorient: b
     voxels, affine = volume.hu.transpose(2, 1, 0), RAS_FROM_LPS @ volume.grid.affine_lps
     if reorient:
         voxels, affine = _to_ras(voxels, affine)
-    header = nibabel.Nifti1Image(voxels[:1, :1, :1], affine, dtype=voxels.dtype).header
-    header.set_data_shape(voxels.shape)
+    header = _new_header(voxels.shape, affine, voxels.dtype)
+    with _packed(path, durable=durable) as stream:
+        header.write_to(stream)
+        _write_voxels(stream, voxels)
+
+
+def write_nifti_maps(path: Path, maps: Iterable[FloatArray], count: int, grid: Grid, *, durable: bool = True) -> None:
+    """Write ``count`` (Z, Y, X) float32 maps of 0..1 on one grid, in its own index order: a 3D file of one, else 4D.
+
+    The maps are taken one by one, so that one at a time is in memory.
+    """
+    shape = grid.shape_zyx[::-1]
+    header = _new_header(shape if count == 1 else (*shape, count), RAS_FROM_LPS @ grid.affine_lps, np.dtype(np.float32))
+    header["cal_max"] = 1.0
+    written = 0
+    with _packed(path, durable=durable) as stream:
+        header.write_to(stream)
+        for one in maps:
+            if one.shape != grid.shape_zyx:
+                raise ValueError(f"a map is {one.shape}, its grid {grid.shape_zyx}")
+            _write_voxels(stream, one.astype(np.float32, copy=False).transpose(2, 1, 0))
+            written += 1
+        if written != count:
+            raise ValueError(f"{written} maps, {count} were announced")
+
+
+def _new_header(shape: tuple[int, ...], affine: FloatArray, dtype: np.dtype[Any]) -> Any:
+    """Of a little-endian single-file NIfTI-1 without an extension."""
+    header = nibabel.Nifti1Image(np.zeros((1,) * len(shape), dtype), affine, dtype=dtype).header
+    header.set_data_shape(shape)
     header.set_xyzt_units("mm")
     header.set_qform(affine, code=1)
     header.set_sform(affine, code=1)
     header.set_data_offset(352)
     header["magic"] = b"n+1"
+    return header
+
+
+@contextmanager
+def _packed(path: Path, *, durable: bool) -> Iterator[BinaryIO]:
+    """A new gzip file without a time or a name in it."""
     with (
         atomic.atomic_file(path, durable=durable) as stream,
         igzip.IGzipFile("", "wb", compresslevel=COMPRESSION, fileobj=stream, mtime=0) as packed,
     ):
-        _write_voxels(cast(BinaryIO, packed), header, voxels)
+        yield cast(BinaryIO, packed)
 
 
-def _write_voxels(stream: BinaryIO, header: Any, voxels: NDArray[Any]) -> None:
-    """Header (nibabel adds the four bytes that say 'no extension') and the voxels plane by plane, i fastest."""
-    header.write_to(stream)
+def _write_voxels(stream: BinaryIO, voxels: NDArray[Any]) -> None:
+    """(X, Y, Z) plane by plane, i fastest; nibabel's header ends with the four bytes that say 'no extension'."""
     for k in range(voxels.shape[2]):
         stream.write(voxels[:, :, k].tobytes(order="F"))
 

@@ -67,6 +67,8 @@ def write_heatmaps(path: Path, maps: Heatmaps) -> None:
         "provenance": np.array(json.dumps(maps.provenance, sort_keys=True)),
         "schema": np.array(HEATMAP_SCHEMA),
     }
+    if maps.channel_shapley is not None:
+        arrays["channel_shapley"] = maps.channel_shapley
     write_arrays(path, arrays, compressed=True)
 
 
@@ -102,6 +104,7 @@ def read_heatmaps(path: Path, categories: Collection[int] = (1,)) -> Heatmaps:
         layers=str(arrays.get("layers", np.array("")).item()),
         flags=tuple(str(flag) for flag in arrays.get("flags", np.array([""] * count))),
         provenance=json.loads(str(arrays["provenance"].item())) if "provenance" in arrays else {},
+        channel_shapley=arrays.get("channel_shapley"),
     )
 
 

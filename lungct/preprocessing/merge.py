@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,15 @@ from typing import Any
 from lungct.errors import InputError
 from lungct.io.atomic import check_replaceable, staged_folder, write_bytes, write_json
 from lungct.io.manifest import files_of, write_manifest
-from lungct.preprocessing.merge_tables import joined_coco, joined_csv, joined_results
-from lungct.preprocessing.shard_folder import ShardFolder, shards_in_order
+from lungct.preprocessing.merge_tables import joined_coco, joined_csv, joined_lines, joined_results
+from lungct.preprocessing.shard_folder import ShardFolder, parts_of, shards_in_order
 from lungct.preprocessing.split import refuse_duplicates
 from lungct.sources.excluded import EXCLUDED
 from lungct.types import Progress, no_progress
 
 RESULTS = "detections.json"
+INDEX = "index.ndjson"
+_IN_EVERY_SHARD = ("nifti/slicer.py",)
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ def plan_merge(folders: Sequence[Path], out: Path, *, overwrite: bool = False) -
     Raises:
         InputError, OutputExists: see :func:`merge`.
     """
+    if parts := parts_of(folders):
+        return _largest(plan_merge([one / name for one in folders], out / name, overwrite=overwrite) for name in parts)
     shards = shards_in_order(folders)
     check_replaceable(out, overwrite=overwrite, command=shards[0].command)
     return _summary(shards)
@@ -55,13 +59,21 @@ def plan_merge(folders: Sequence[Path], out: Path, *, overwrite: bool = False) -
 def merge(
     folders: Sequence[Path], out: Path, *, overwrite: bool = False, progress: Progress = no_progress
 ) -> MergeSummary:
-    """Join the shards of one run of preprocess, select-slices or predict, given in any order.
+    """Join the shards of one run of preprocess, select-slices, predict or explain, given in any order.
+
+    Of explain the folders hold one for each method, and each is joined for itself.
 
     Raises:
         InputError: a folder that is no shard; shards of different commands, versions, options or sources; a shard that
             is missing or given twice; a file that is missing or in two shards; one scan in two splits; no slice at all.
         OutputExists: ``out`` is there and ``overwrite`` is false.
     """
+    if parts := parts_of(folders):
+        plan_merge(folders, out, overwrite=overwrite)
+        inside = {name: [one / name for one in folders] for name in parts}
+        return _largest(
+            merge(those, out / name, overwrite=overwrite, progress=progress) for name, those in inside.items()
+        )
     shards = shards_in_order(folders)
     command = shards[0].command
     check_replaceable(out, overwrite=overwrite, command=command)
@@ -72,12 +84,20 @@ def merge(
         _check_slices(records, out)
     files = _files(shards)
     with staged_folder(out, command=command, overwrite=overwrite) as staging:
-        _write_tables(staging, shards)
+        if command == "explain":
+            _write_index(staging, shards)
+        else:
+            _write_tables(staging, shards)
         for done, (name, path) in enumerate(files.items(), 1):
             _link(path, staging / name)
             progress("files", done, len(files))
         write_manifest(staging, command, shards[0].head["options"], records)
     return _summary(shards)
+
+
+def _largest(summaries: Iterable[MergeSummary]) -> MergeSummary:
+    """Of the parts of explain, which have images or patients for cases, the one of the images."""
+    return max(summaries, key=lambda one: one.cases)
 
 
 def _summary(shards: Sequence[ShardFolder]) -> MergeSummary:
@@ -101,11 +121,20 @@ def _files(shards: Sequence[ShardFolder]) -> dict[str, Path]:
         lost = next((name for record in shard.records for name in files_of(record) if name not in mine), None)
         if lost is not None:
             raise InputError.of(shard.folder, f"{lost}, which its manifest names, is missing")
-        double = next((name for name in mine if name in found), None)
+        double = next((name for name in mine if name in found and name not in _IN_EVERY_SHARD), None)
         if double is not None:
             raise InputError.of(shard.folder, f"{double} is in another shard, too")
         found.update(mine)
     return found
+
+
+def _write_index(staging: Path, shards: Sequence[ShardFolder]) -> None:
+    """The index of a method's maps; contact sheets have none."""
+    paths = [shard.tables()[INDEX] for shard in shards if INDEX in shard.tables()]
+    if paths:
+        place_of = {record["image_id"]: place for shard in shards for place, record in shard.placed}
+        with _fitting(INDEX):
+            write_bytes(staging / INDEX, joined_lines(paths, place_of))
 
 
 def _write_tables(staging: Path, shards: Sequence[ShardFolder]) -> None:

@@ -45,6 +45,14 @@ def joined_csv(paths: Sequence[Path], place_of: Mapping[str, int]) -> bytes:
     return stream.getvalue().encode()
 
 
+def joined_lines(paths: Sequence[Path], place_of: Mapping[Any, int]) -> bytes:
+    """One NDJSON of several: lines by the place of the image that they are of."""
+    lines = [line for path in paths for line in path.read_text("utf-8").splitlines()]
+    return "".join(
+        line + "\n" for line in sorted(lines, key=lambda one: place_of[json.loads(one)["image_id"]])
+    ).encode()
+
+
 def joined_results(paths: Sequence[Path], place_of: Mapping[str, int]) -> list[Document]:
     """One array of COCO results of several: rows by the place of the scan that their slice is of."""
     rows = [row for path in paths for row in json.loads(path.read_text("utf-8"))]

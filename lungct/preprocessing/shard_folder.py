@@ -13,8 +13,8 @@ from lungct.errors import InputError
 from lungct.io.atomic import MANIFEST
 from lungct.io.manifest import read_manifest
 
-SHARDED = ("preprocess", "select-slices", "predict")
-_TABLES = (".csv", ".json")
+SHARDED = ("preprocess", "select-slices", "predict", "explain")
+_TABLES = (".csv", ".json", ".ndjson")
 _SAME = {
     "command": "by another command",
     "version": "by another version of lungct",
@@ -67,7 +67,8 @@ class ShardFolder:
     def tables(self) -> dict[str, Path]:
         """Name -> path of the files that speak of several cases."""
         found = sorted(self.folder.iterdir())
-        return {one.name: one for one in found if one.suffix in _TABLES and not one.name.startswith(".")}
+        names = [one for one in found if one.suffix in _TABLES and one.name != MANIFEST]
+        return {one.name: one for one in names if not one.name.startswith(".")}
 
     def files(self) -> dict[str, Path]:
         """Name within the folder -> path of every file that is neither a table nor the manifest nor hidden."""
@@ -92,6 +93,26 @@ class ShardFolder:
         if self.facts["source_blake2b"] != other.facts["source_blake2b"]:
             hint = "their scans, tables and LUNGCT_PSEUDONYM_KEY must be the same"
             raise InputError.of(self.folder, f"made from another source than {other.folder}", hint)
+
+
+def parts_of(folders: Sequence[Path]) -> list[str]:
+    """Names of the folders in each of several that were written on their own, a method's maps for one; empty where
+    the folders are outputs themselves.
+
+    Raises:
+        InputError: some have a part that others have not.
+    """
+    inside = [
+        sorted(one.parent.name for one in folder.glob(f"[!.]*/{MANIFEST}"))
+        if folder.is_dir() and not (folder / MANIFEST).is_file()
+        else []
+        for folder in folders
+    ]
+    for folder, names in zip(folders, inside, strict=True):
+        if names != inside[0]:
+            lacking = sorted(set(names) ^ set(inside[0]))
+            raise InputError.of(folder, f"does not hold the same as {folders[0]}: {', '.join(lacking)}")
+    return inside[0]
 
 
 def shards_in_order(folders: Sequence[Path]) -> list[ShardFolder]:

@@ -14,6 +14,7 @@ from lungct.io import coco, manifest
 from lungct.io.atomic import MANIFEST
 from lungct.io.coco import CocoTruth
 from lungct.io.weights_header import read_card
+from lungct.report.contact_sheet import FOLDER as SHEETS
 from lungct.types import Detections
 
 
@@ -127,7 +128,8 @@ def _detections(path: Path, splits: Mapping[str, CocoTruth] | None) -> tuple[str
 def _methods(folder: Path) -> dict[str, Path] | None:
     if not folder.is_dir():
         return None
-    found = sorted(one.name for one in folder.iterdir() if one.is_dir() and not one.name.startswith("."))
+    within = [one.name for one in folder.iterdir() if one.is_dir() and not one.name.startswith(".")]
+    found = [name for name in within if name != SHEETS]
     return {name: folder / name for name in sorted(found, key=_rank)} or None
 
 

@@ -23,7 +23,7 @@ ZOOM_SIDE_PX = (SLICE_SIDE_PX - GAP_PX) // 2
 WIDTH_PX = SLICE_SIDE_PX + ZOOM_SIDE_PX + 3 * GAP_PX
 _GROUND = (17, 17, 17)
 _HEADER_PX = 46
-_KEY_PX = 50
+KEY_PX = 50
 _LINE_PX = 25
 
 
@@ -58,7 +58,7 @@ def draw_overlay(
     main = panel.whole_slice(shape, spacing_mm_xy, side_px=SLICE_SIDE_PX)
     zoom = panel.around(box_xyxy_px, shape, spacing_mm_xy, side_px=ZOOM_SIDE_PX)
     lines = textwrap.wrap(caption, 78)
-    height = _HEADER_PX + SLICE_SIDE_PX + _KEY_PX + _LINE_PX * len(lines) + (GAP_PX if lines else 0)
+    height = _HEADER_PX + SLICE_SIDE_PX + KEY_PX + _LINE_PX * len(lines) + (GAP_PX if lines else 0)
     sheet = Image.new("RGB", (WIDTH_PX, height), _GROUND)
     truths = np.asarray(true_boxes_xyxy_px, dtype=np.float64).reshape(-1, 4)
     for view, heat, at in (
@@ -72,10 +72,10 @@ def draw_overlay(
             ImageDraw.Draw(picture).rectangle(main.place(zoom.window_xyxy_px), outline=FRAME)
         sheet.paste(picture, (at[0] + (SLICE_SIDE_PX - view.size_px[0]) // 2 if view is main else at[0], at[1]))
     _header(sheet, method, score)
-    _key(sheet, _HEADER_PX + SLICE_SIDE_PX + _KEY_PX // 2 + 4, truth=len(truths) > 0)
+    draw_key(sheet, _HEADER_PX + SLICE_SIDE_PX + KEY_PX // 2 + 4, truth=len(truths) > 0)
     brush = ImageDraw.Draw(sheet)
     for number, line in enumerate(lines):
-        top = _HEADER_PX + SLICE_SIDE_PX + _KEY_PX + _LINE_PX * number
+        top = _HEADER_PX + SLICE_SIDE_PX + KEY_PX + _LINE_PX * number
         panel.text(brush, (GAP_PX, top), line, anchor="la", stroke_width=0)
     atomic.write_bytes(path, png(sheet), durable=False)
 
@@ -121,14 +121,15 @@ def _header(sheet: Image.Image, method: str, score: float) -> None:
     panel.text(brush, (WIDTH_PX - GAP_PX, _HEADER_PX / 2), f"score {score:.2f}", anchor="rm", **look)
 
 
-def _key(sheet: Image.Image, middle: int, *, truth: bool) -> None:
+def draw_key(sheet: Image.Image, middle: int, *, truth: bool) -> None:
+    """Draw what the boxes and the heat's colours stand for, across the sheet at height ``middle``."""
     brush = ImageDraw.Draw(sheet)
     x = GAP_PX + 2
     for label, colour, dashed in (("detection", DETECTION, False), ("true nodule", TRUTH, True))[: 2 if truth else 1]:
         panel.outline(sheet, _SHEET_VIEW, (x + 2, middle - 7, x + 28, middle + 7), colour, dashed=dashed)
         panel.text(brush, (x + 40, middle), label, anchor="lm", stroke_width=0)
         x += 175
-    _colour_bar(sheet, WIDTH_PX - GAP_PX - 300, middle)
+    _colour_bar(sheet, sheet.width - GAP_PX - 300, middle)
 
 
 _SHEET_VIEW = View((0.0, 0.0, 1.0, 1.0), (1, 1))

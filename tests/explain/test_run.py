@@ -147,7 +147,7 @@ def test_methods_live_side_by_side_and_are_not_overwritten(world: Path) -> None:
     given_ = ExplainOptions(methods=("gaussian",), detections=given(world), amp="off")
     run(world, options=given_)
     run(world, options=ExplainOptions(methods=("edges",), detections=given(world), amp="off"))
-    assert {path.name for path in (world / "heatmaps").iterdir()} == {"gaussian", "edges"}
+    assert {path.name for path in (world / "heatmaps").iterdir()} == {"gaussian", "edges", "contact_sheets"}
     with pytest.raises(OutputExists):
         run(world, options=given_)
     run(world, options=given_, overwrite=True)
