@@ -1,7 +1,8 @@
 """How much of a detection's score each slice of its 2.5D stack brings: exact Shapley values over the channels.
 
 The players are the C channels (previous, this and next slice for C = 3). What a coalition S is worth, v(S), is the
-score (or what ``--target`` names) of the fixed detection when every channel outside S shows the baseline; nothing is retrained. Then
+score of the fixed detection, or whatever else of it is explained, when every channel outside S shows the baseline;
+nothing is retrained. Then
 
     phi_c = sum over S without c of |S|! (C - |S| - 1)! / C! (v(S + c) - v(S))
 
