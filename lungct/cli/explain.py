@@ -231,12 +231,14 @@ def run(
 
 
 def _table(summary: dict[str, Any]) -> Table:
+    from lungct.report.flagged_maps import flags_in_words
+
     columns = ("method", "maps", "flagged", "vanished share")
     rows = [
         [
             name,
             found["maps"],
-            ", ".join(f"{count} {flag}" for flag, count in found["flags"].items()) or "none",
+            flags_in_words(found),
             "-" if found["vanished_share"] is None else found["vanished_share"],
         ]
         for name, found in summary["maps"].items()

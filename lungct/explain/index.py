@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,11 +14,10 @@ from lungct.explain.provenance import fingerprint
 from lungct.io import atomic
 from lungct.io.coco import CocoImage
 from lungct.io.npz import HEATMAP_SCHEMA
+from lungct.report.flagged_maps import INDEX, flags_in_words
 from lungct.types import Heatmaps
 
-INDEX = "index.ndjson"
 ROW_SCHEMA = "lungct.explanation/1"
-MOSTLY_LOST = 0.5
 
 
 def stem_of(image_id: int | str) -> str:
@@ -94,30 +92,10 @@ def write_index(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     atomic.write_bytes(folder / INDEX, text.encode(), durable=False)
 
 
-def flagged(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What is wrong with the maps of one method: how many have which flag, and how often the detection vanished.
-
-    ``vanished_share`` is the mean share of changed images on which the box was not found again, None for methods that
-    change no image; ``mostly_vanished`` counts the maps for which it was over a half.
-    """
-    lost = [row["lost_fraction"] for row in rows if row.get("lost_fraction") is not None]
-    return {
-        "maps": len(rows),
-        "flags": dict(sorted(Counter(filter(None, map(_flag, rows))).items())),
-        "vanished_share": round(float(np.mean(lost)), 6) if lost else None,
-        "mostly_vanished": sum(one > MOSTLY_LOST for one in lost),
-    }
-
-
-def _flag(row: Mapping[str, Any]) -> str:
-    return "zero gradient" if row.get("zero_gradient") else str(row["flag"])
-
-
 def complaint(method: str, found: Mapping[str, Any]) -> str:
     """One line on the maps that mean little; empty where there is none."""
-    parts = [f"{count} {flag}" for flag, count in found["flags"].items()]
     count = sum(found["flags"].values())
-    said = [f"{count} of {found['maps']} maps mean nothing ({', '.join(parts)})"] if parts else []
+    said = [f"{count} of {found['maps']} maps mean nothing ({flags_in_words(found)})"] if count else []
     if found["mostly_vanished"]:
         said.append(f"for {found['mostly_vanished']} of {found['maps']} maps most changed images lost the detection")
     return f"{method}: {'; '.join(said)}; see the flag and lost_fraction in its {INDEX}" if said else ""

@@ -19,7 +19,7 @@ from lungct.explain.base import Explanation, MethodOptions, Subject, load_method
 from lungct.explain.channels import channel_values
 from lungct.explain.goals import check_options
 from lungct.explain.images import chosen
-from lungct.explain.index import complaint, flagged, write_index
+from lungct.explain.index import complaint, write_index
 from lungct.explain.matching import matched
 from lungct.explain.network import Network
 from lungct.explain.scan_maps import ScanMapOptions, ScanMaps
@@ -35,6 +35,7 @@ from lungct.models.device import use_threads
 from lungct.models.load import FILE_NAME, load_model
 from lungct.models.preprocess import check_serves
 from lungct.preprocessing.shard import WHOLE, Shard
+from lungct.report.flagged_maps import flagged
 from lungct.types import Detections, Progress, no_progress
 
 logger = logging.getLogger("lungct")

@@ -16,7 +16,6 @@ import numpy as np
 
 from lungct import registry
 from lungct.errors import InputError
-from lungct.explain.index import INDEX
 from lungct.io.atomic import MANIFEST, staged_folder
 from lungct.io.coco import CocoImage, CocoTruth
 from lungct.io.json_lines import read_json_lines
@@ -24,6 +23,7 @@ from lungct.io.manifest import read_manifest, write_manifest
 from lungct.io.npz import read_heatmaps, read_slice
 from lungct.preprocessing.shard import Shard
 from lungct.report.contact_sheet import FOLDER, Cell, SheetRow, draw_sheet
+from lungct.report.flagged_maps import INDEX
 from lungct.types import Progress
 
 SHEET_SCHEMA = "lungct.contact_sheet/1"

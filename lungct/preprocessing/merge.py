@@ -21,11 +21,11 @@ from lungct.io.manifest import files_of, write_manifest
 from lungct.preprocessing.merge_tables import joined_coco, joined_csv, joined_lines, joined_results
 from lungct.preprocessing.shard_folder import ShardFolder, parts_of, shards_in_order
 from lungct.preprocessing.split import refuse_duplicates
+from lungct.report.flagged_maps import INDEX
 from lungct.sources.excluded import EXCLUDED
 from lungct.types import Progress, no_progress
 
 RESULTS = "detections.json"
-INDEX = "index.ndjson"
 _IN_EVERY_SHARD = ("nifti/slicer.py",)
 
 

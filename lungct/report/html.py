@@ -78,6 +78,7 @@ def _context(outputs: Outputs, options: ReportOptions, progress: Progress) -> di
         "training": sections.training_section(outputs),
         "detection": sections.detection_section(outputs),
         "comparison": sections.comparison_section(outputs),
+        "maps": sections.map_section(outputs),
         "game": sections.game_section(outputs),
     }
     groups: list[Group] | None = sections.case_groups(outputs, options.cases, progress)

@@ -11,13 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from lungct import registry
+from lungct.io.json_lines import read_json_lines
 from lungct.report import case_pictures, cases, evaluation_tables, figure, game_tables, table
 from lungct.report.case_pictures import Gallery
 from lungct.report.cases import Case
+from lungct.report.contact_sheet import FOLDER as SHEETS
+from lungct.report.flagged_maps import INDEX, flagged
 from lungct.report.folders import Outputs
 from lungct.report.table import Table
 from lungct.types import Progress
 
+MOST_SHEETS = 2
 _KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".svg": "image/svg+xml"}
 
 
@@ -141,6 +145,24 @@ def comparison_section(outputs: Outputs) -> Section | None:
     note = "Differences are taken in the same draws of patients; p is two-sided, Holm's corrected over pairs."
     tables = evaluation_tables.comparison_tables(found)
     return Section(tables, _kept(outputs.places.comparison, alts), [note])
+
+
+def map_section(outputs: Outputs) -> Section | None:
+    """What the maps of each method are worth by their flags, and the first patients' contact sheets."""
+    found = {
+        method: flagged(read_json_lines(folder / INDEX))
+        for method, folder in (outputs.methods or {}).items()
+        if (folder / INDEX).is_file()
+    }
+    if not found:
+        return None
+    sheets = sorted((outputs.places.heatmaps / SHEETS).glob("*.png"))
+    shown = [
+        picture(path.read_bytes(), ".png", f"Contact sheet {number}: detections in rows, methods in columns.")
+        for number, path in enumerate(sheets[:MOST_SHEETS], 1)
+    ]
+    note = f"Contact sheets of {len(shown)} of {len(sheets)} patients; the others lie beside the maps." if shown else ""
+    return Section([table.maps_table(found)], shown, [note] if note else [])
 
 
 def game_section(outputs: Outputs) -> Section | None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lungct.io.coco import CocoTruth
+from lungct.report.flagged_maps import flags_in_words
 from lungct.types import FloatArray
 
 NONE = "–"
@@ -38,6 +39,16 @@ def data_table(splits: Mapping[str, CocoTruth]) -> Table:
         nodules = len(nodule_keys(truth)) if nodule_keys(truth) else NONE
         rows.append([name, *(f"{count:,}" for count in counts), f"{nodules:,}" if nodules != NONE else NONE])
     return Table("The splits", columns, rows)
+
+
+def maps_table(found: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Method -> what :func:`lungct.report.flagged_maps.flagged` counts."""
+    rows = []
+    for method, one in found.items():
+        name = f"{method} (control)" if method in registry.CONTROLS else method
+        share = NONE if one["vanished_share"] is None else f"{one['vanished_share']:.0%}"
+        rows.append([name, f"{one['maps']:,}", flags_in_words(one), share])
+    return Table("The maps, and which mean nothing", ("method", "maps", "flagged", "detection lost when masked"), rows)
 
 
 def patients_of(truth: CocoTruth) -> set[str]:

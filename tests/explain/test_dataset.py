@@ -18,7 +18,7 @@ from lungct.cli.app import command
 from lungct.cli.contract import run_app
 from lungct.errors import InputError
 from lungct.explain.base import MethodOptions
-from lungct.explain.index import complaint, flagged
+from lungct.explain.index import complaint
 from lungct.explain.provenance import as_text, fingerprint
 from lungct.explain.run import ExplainOptions, explain
 from lungct.io.json_lines import read_json_lines
@@ -26,6 +26,7 @@ from lungct.io.manifest import read_manifest
 from lungct.io.npz import read_heatmaps
 from lungct.preprocessing.merge import merge
 from lungct.preprocessing.shard import Shard
+from lungct.report.flagged_maps import flagged
 
 from .test_run import bytes_below, given, run
 
