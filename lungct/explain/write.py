@@ -6,14 +6,13 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lungct.errors import InputError
 from lungct.explain.base import Explanation, finish, stacked
-from lungct.explain.channels import ChannelValues
 from lungct.explain.geometry import Geometry
 from lungct.explain.index import overlay_name, record_of, rows_of, stem_of
 from lungct.explain.provenance import provenance_of
@@ -22,6 +21,9 @@ from lungct.io.coco import CocoAnnotation, CocoImage
 from lungct.io.npz import read_heatmaps, write_heatmaps
 from lungct.report.overlay import draw_overlay
 from lungct.types import Detections, FloatArray, Heatmaps
+
+if TYPE_CHECKING:  # torch is not needed to read maps back
+    from lungct.explain.channels import ChannelValues
 
 _CHANNEL_NAMES = {-1: "previous", 0: "this", 1: "next"}
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungct.errors import InputError
-from lungct.explain.write import stem_of
+from lungct.explain.index import stem_of
 from lungct.game.masks import plane_of
 from lungct.io.atomic import MANIFEST
 from lungct.io.coco import CocoImage, CocoTruth

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lungct.ct.geometry import to_canonical
 from lungct.errors import InputError
-from lungct.explain.write import stem_of
+from lungct.explain.index import stem_of
 from lungct.game.target import pixels_of
 from lungct.io.coco import CocoImage, CocoTruth
 from lungct.io.coco_masks import mask_of

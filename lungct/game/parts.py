@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lungct.errors import InputError
-from lungct.explain.write import stem_of
+from lungct.explain.index import stem_of
 from lungct.game.row import Curve, Row, curves_csv, read_curves, read_rows, scores_csv
 from lungct.io.atomic import write_bytes, write_json
 

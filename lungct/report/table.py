@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lungct import registry
 from lungct.io.coco import CocoTruth
 from lungct.report.flagged_maps import flags_in_words
 from lungct.types import FloatArray
