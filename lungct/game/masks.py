@@ -15,7 +15,6 @@ from lungct.explain.index import stem_of
 from lungct.game.target import pixels_of
 from lungct.io.coco import CocoImage, CocoTruth
 from lungct.io.coco_masks import mask_of
-from lungct.io.nifti import read_nifti
 from lungct.io.npz import read_arrays
 from lungct.io.png import read_gray
 from lungct.types import BoolArray
@@ -86,4 +85,6 @@ def plane_of(path: Path, image: CocoImage, array: str) -> NDArray[Any]:
 
 @lru_cache(maxsize=2)
 def _volume(path: Path) -> NDArray[Any]:
+    from lungct.io.nifti import read_nifti
+
     return to_canonical(read_nifti(path)).hu
