@@ -30,6 +30,8 @@ from lungct.explain.scorers import Scores
 def drise(subject: Subject, options: MethodOptions) -> Explanation:
     """One map per detection on the slice's grid, not negative for targets in 0..1."""
     scorer = subject.scorer if subject.similarity is None else subject.similarity
+    if not len(subject.detections):
+        return Explanation([], [], on_slice=True)
     count = _masks(options)
     base = baseline_of(subject, options.baseline)
     size = (subject.image.shape[1], subject.image.shape[2])

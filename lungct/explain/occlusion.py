@@ -31,6 +31,8 @@ def occlusion(subject: Subject, options: MethodOptions) -> Explanation:
         InputError: the slice says no spacing of its pixels.
         UsageError: a patch larger than the image.
     """
+    if not len(subject.detections):
+        return Explanation([], [], on_slice=True)
     base = baseline_of(subject, options.baseline)
     patch, corners = patches(subject, options)
     whole = subject.scorer(subject.image[None]).score[0].double().cpu().numpy()

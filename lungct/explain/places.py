@@ -56,6 +56,8 @@ class RoiPlaces:
 
     def values(self, features: Mapping[str, Tensor], goal: str) -> Tensor:
         """See :class:`Places`."""
+        if not len(self.levels):
+            return nothing(features)
         heads = self.network.detector.roi_heads
         pooled = self._pooled(list(features.values()))
         count, here = len(pooled), torch.arange(len(self.classes), device=pooled.device)
@@ -124,6 +126,8 @@ class DensePlaces:
 
     def values(self, features: Mapping[str, Tensor], goal: str) -> Tensor:
         """See :class:`Places`."""
+        if not len(self.levels):
+            return nothing(features)
         maps = list(features.values())
         count = max(len(one) for one in maps)
         columns: list[Tensor] = [maps[0].new_empty(0)] * len(self.levels)
@@ -192,6 +196,12 @@ class DensePlaces:
             top, left = max(row - reach, 0), max(column - reach, 0)
             window = features[:, :, top : row + reach + 1, left : column + reach + 1]
             yield [number], window, [((row - top) * window.shape[-1] + column - left) * anchors + anchor]
+
+
+def nothing(features: Mapping[str, Tensor]) -> Tensor:
+    """(B, 0) the values of no place."""
+    maps = list(features.values())
+    return maps[0].new_empty(max(len(one) for one in maps), 0, dtype=torch.float32)
 
 
 def reach_of(head: Any) -> int | None:

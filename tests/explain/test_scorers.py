@@ -9,8 +9,10 @@ from torch import nn
 
 from lungct.errors import InputError, UsageError
 from lungct.explain.network import Network
+from lungct.explain.places import DensePlaces, reach_of
 from lungct.explain.targets import best, open_image
 from lungct.inference.detect import detect_arrays
+from lungct.models.dense import dense_answers
 from lungct.models.detector import LoadedModel
 from lungct.registry import BACKBONES
 from lungct.types import Detections
@@ -152,3 +154,36 @@ def test_nothing_is_left_behind_in_the_detector(model: LoadedModel, monkeypatch:
 
 def _hooks(model: LoadedModel) -> int:
     return sum(len(one._forward_hooks) + len(one._forward_pre_hooks) for one in model.detector.modules())
+
+
+def test_windows_of_a_dense_head_are_exact() -> None:
+    """A large level, where the head is run on what each place can see: the same as the whole level gives."""
+    network = Network(untrained("retinanet"))
+    subject = open_image(network, disc_slice((30, 40), 6, (160, 144)), boxes_at((24, 34, 36, 46), (1, 1, 9, 9)))
+    places = subject.head.places  # type: ignore[union-attr]
+    assert isinstance(places, DensePlaces)
+    assert reach_of(network.detector.head) == 5
+    with torch.no_grad():
+        images = network.prepare(subject.image[None])
+        maps = list(network.pyramid(images).values())
+        boxes, scores = dense_answers(network.detector, maps, network.detector.anchor_generator(images, maps)[0])
+    where = np.cumsum([0, *[one.shape[-2] * one.shape[-1] for one in maps]])[places.levels] + places.places
+    np.testing.assert_allclose(subject.scorer(subject.image[None]).score[0], scores[0, where, 1], atol=1e-6)
+    wide = open_image(network, subject.image_hu, subject.detections, target="box-w")
+    widths = boxes[0, where, 2] - boxes[0, where, 0]
+    np.testing.assert_allclose(wide.scorer(subject.image[None]).score[0], widths, rtol=1e-5)
+
+
+@pytest.mark.parametrize("level", ["auto", "lateral"])
+def test_what_lies_outside_the_cells_of_a_detection_does_not_matter(model: LoadedModel, level: str) -> None:
+    subject = open_image(Network(model), disc_slice((30, 40), 6, (160, 144)), boxes_at((24, 34, 36, 46)), level=level)
+    own = int(subject.levels[0])
+    activations, head = subject.activations[own], subject.head
+    assert head is not None
+    cells = head.cells(own, 0, (activations.shape[1], activations.shape[2]))
+    noise = torch.randn(activations.shape, generator=torch.Generator().manual_seed(0))
+    changed = [activations, *(activations + torch.from_numpy(where).float() * noise for where in (~cells, cells))]
+    with torch.no_grad():
+        before, outside, inside = (head(own, one[None], np.arange(1)) for one in changed)
+    torch.testing.assert_close(before, outside)
+    assert not torch.allclose(before, inside)
