@@ -18,7 +18,7 @@ from lungct.explain.scorers import Scores
 from lungct.explain.targets import open_image
 from lungct.models.detector import LoadedModel
 
-from .conftest import boxes_at, card_of, disc_slice
+from .conftest import boxes_at, card_of, disc_slice, untrained
 
 OPTIONS = MethodOptions(samples=2, masks=20, patch_mm=8.0)
 ALL = tuple(registry.METHODS)

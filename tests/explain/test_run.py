@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from lungct.errors import InputError, OutputExists, UsageError
-from lungct.explain.base import MethodOptions
-from lungct.explain.plan import plan
-from lungct.explain.run import ExplainOptions, explain
+from lungct.explain.base import MethodOptions, Subject
+from lungct.explain.budget import seconds_in, within
+from lungct.explain.plan import Rates, measure, plan
+from lungct.explain.run import ExplainOptions, Job, explain
 from lungct.io.manifest import read_manifest
 from lungct.io.npz import read_heatmaps
 
@@ -177,11 +178,52 @@ def test_missing_model_is_an_input_error(world: Path) -> None:
         explain(world / "nowhere", world / "slices" / "test.json", world / "heatmaps", OPTIONS)
 
 
-def test_no_image_reader_is_imported_and_the_game_needs_no_torch() -> None:
-    code = (
-        "import sys, lungct.game.run; assert 'torch' not in sys.modules;"
-        "import lungct.explain.run, lungct.explain.scorecam, lungct.explain.eigencam;"
+def test_the_game_needs_no_torch_and_explaining_no_image_reader() -> None:
+    game = "import sys, lungct.game.run; assert 'torch' not in sys.modules"
+    explaining = (
+        "import importlib, sys, lungct.explain.run, lungct.explain.plan, lungct.registry as registry;"
+        "[importlib.import_module(one.module) for one in registry.METHODS.values()];"
         "assert not {'SimpleITK', 'nibabel'} & set(sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    for code in (game, explaining):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_budget_takes_the_most_masks_that_fit(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At .01 s per pass, D-RISE on four images takes 200 s, of which 80 leave two fifths of the masks."""
+
+    def steady(job: Job) -> tuple[Subject | None, Rates]:
+        return measure(job)[0], Rates(0.0, 0.0, 0.01, 0.0)
+
+    monkeypatch.setattr("lungct.explain.budget.measure", steady)
+    options = ExplainOptions(methods=("drise",), detections=given(world), amp="off")
+    slices = world / "slices" / "test.json"
+    assert within(world / "run", slices, options, 201).method.share == 1
+    tight = within(world / "run", slices, options, 80).method
+    assert tight.share == pytest.approx(0.4, abs=1 / 64)
+    assert 1900 < tight.repeats(0, 5000, 500) < 2000
+    with pytest.raises(UsageError, match="takes at least 20 s; give more time"):
+        within(world / "run", slices, options, 19)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("60s", 60), ("5m", 300), ("2h", 7200), ("90", 90)])
+def test_a_budget_is_a_time(text: str, seconds: float) -> None:
+    assert seconds_in(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-5s", "0", "nan", "infs"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="a time such as 60s"):
+        seconds_in(text)
+
+
+def test_dry_run_tells_every_method(world: Path) -> None:
+    methods = ("odam", "ablationcam", "drise", "occlusion", "gaussian")
+    options = ExplainOptions(methods=methods, detections=given(world), amp="off")
+    each = plan(world / "run", world / "slices" / "test.json", options)["each"]
+    assert each["drise"]["passes"] == 5001
+    assert each["odam"] == {"passes": 0, "head_passes": 1, "seconds": each["odam"]["seconds"]}
+    assert each["ablationcam"]["head_passes"] > 1
+    assert each["gaussian"]["seconds"] == 0
+    assert each["drise"]["seconds"] > each["odam"]["seconds"]
