@@ -86,6 +86,12 @@ VOC_CORNERS = ("centres", "inclusive", "edges")
 LINKINGS = ("ios", "iou")
 """Overlap by which boxes of neighbouring slices are one nodule: over the smaller box, or over the union."""
 
+NODULE_SCORES = ("peak", "mean", "fused")
+"""Score of a 3D nodule: best of its slices, their mean, or their sum over all slices from its first to its last."""
+
+LABEL_SHAPES = ("ellipsoid", "box")
+"""What a nodule is in a label volume: the ellipsoid in its box, or the box."""
+
 LUNG_MASKS: Mapping[str, Entry] = {
     "default": Entry("air the body encloses, no airways, closed at the pleura, 3D", "lungct.ct.lung_default"),
     "threshold": Entry(

@@ -80,6 +80,19 @@ class Volume:
     filled_z: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Planes:
+    """One CT that is read plane by plane, so that a long one takes no more memory than a short one.
+
+    Attributes:
+        grid: of the whole scan, in its stored index order.
+        read: z -> (Y, X) HU of that plane, which stays as it is; z must rise from call to call. Raises InputError.
+    """
+
+    grid: Grid
+    read: Callable[[int], NDArray[Any]]
+
+
 @dataclass(frozen=True)
 class Nodule:
     """One annotated nodule, in the world.

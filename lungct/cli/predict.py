@@ -1,10 +1,13 @@
 """Find nodules with a trained model.
 
 On slices or on whole scans: a COCO file gives a COCO results file. A scan, a folder of scans (raw, or of lungct
-preprocess) or of DICOM series is brought to the model's spacing in memory; every slice is searched, overlapping boxes
-of neighbouring slices are linked, and a folder is written: nodules.csv (a LUNA16 submission with box and slice
-range), detections.json, manifest.ndjson. OUT is detections.json or nodules/ if left out. What --tta sees in several
-views, and what the models of --ensemble find, is joined by weighted box fusion (Solovyev 2021).
+preprocess) or of DICOM series is brought to the model's spacing slice by slice, so that memory does not depend on a
+scan's length; overlapping boxes of neighbouring slices are linked to nodules (Solovyev 2021 for their fusion). A folder
+is written: nodules.csv (a LUNA16 submission with box, diameter, slices, scores and side), detections.json,
+labels/CASE.nii.gz on the scan's own grid (a voxel's value is the nodule's number), sheets/CASE.png with every nodule,
+manifest.ndjson. The side comes from lungs/CASE.nii.gz beside the scans, or from --lung-mask. OUT is detections.json or
+nodules/ if left out. What --tta sees in several views, and what the models of --ensemble find, is joined by weighted
+box fusion, too.
 
 Example: lungct predict run/ slices/test.json detections.json
 """
@@ -18,10 +21,12 @@ import typer
 
 from lungct.cli import options, streams
 from lungct.cli.result import Result, Table
-from lungct.registry import FUSE_IOU, LINKINGS, TTA
+from lungct.registry import AMP, FUSE_IOU, LABEL_SHAPES, LINKINGS, LUNG_MASKS, NODULE_SCORES, TTA
 
 SCANS = "Scans"
+SCORES = "Scores"
 TOGETHER = "Views and models together"
+NO_LABELS = "none"
 
 
 def run(
@@ -29,9 +34,38 @@ def run(
     source: Annotated[Path, options.input_path("COCO file, scan, or folder of scans.")] = Path("slices/test.json"),
     out: Annotated[Path | None, typer.Argument(help="File (of slices) or folder (of scans) to write.")] = None,
     score_threshold: Annotated[
-        float, typer.Option("--score-threshold", min=0, max=1, help="Lowest score that is written.")
+        float,
+        typer.Option(
+            "--score-threshold", min=0, max=1, help="Lowest score of a slice's detection.", rich_help_panel=SCORES
+        ),
     ] = 0.05,
+    fp_per_scan: Annotated[
+        float | None,
+        typer.Option(
+            "--fp-per-scan",
+            min=0,
+            help="Keep nodules at so many false ones per scan, by the points that evaluate --store-into left in RUN.",
+            rich_help_panel=SCORES,
+        ),
+    ] = None,
+    fp_per_slice: Annotated[
+        float | None,
+        typer.Option(
+            "--fp-per-slice", min=0, help="The same of detections of a COCO file, per slice.", rich_help_panel=SCORES
+        ),
+    ] = None,
+    calibrated: Annotated[
+        bool,
+        typer.Option(
+            "--calibrated", help="Write scores as probabilities, by calibration.json in RUN.", rich_help_panel=SCORES
+        ),
+    ] = False,
+    nodule_score: Annotated[
+        str,
+        options.choice("--nodule-score", NODULE_SCORES, "Probability of a nodule.", rich_help_panel=SCORES),
+    ] = NODULE_SCORES[0],
     batch: Annotated[int, typer.Option("--batch", min=1, help="Slices per network pass.")] = 4,
+    amp: Annotated[str, options.choice("--amp", AMP, "Number format of the network.")] = AMP[0],
     override: Annotated[
         bool, typer.Option("--override", help="Run on slices of another spacing or HU range than trained on.")
     ] = False,
@@ -45,6 +79,27 @@ def run(
         float,
         typer.Option("--gap-mm", min=0, help="Largest distance of two slices that are linked.", rich_help_panel=SCANS),
     ] = 2.5,
+    drop_outliers: Annotated[
+        bool,
+        typer.Option(
+            "--drop-outliers",
+            help="Leave out detections far from the others of the scan (IQR rule); for scans of one nodule.",
+            rich_help_panel=SCANS,
+        ),
+    ] = False,
+    labels: Annotated[
+        str,
+        options.choice("--labels", (*LABEL_SHAPES, NO_LABELS), "Nodules in the label volume.", rich_help_panel=SCANS),
+    ] = LABEL_SHAPES[0],
+    sheets: Annotated[
+        bool, typer.Option("--sheets/--no-sheets", help="Draw a contact sheet per scan.", rich_help_panel=SCANS)
+    ] = True,
+    lung_mask: Annotated[
+        str | None,
+        options.choice(
+            "--lung-mask", tuple(LUNG_MASKS), "Find the lungs where no mask lies by.", rich_help_panel=SCANS
+        ),
+    ] = None,
     tta: Annotated[
         str, options.choice("--tta", tuple(TTA), "Views of a slice to look at.", rich_help_panel=TOGETHER)
     ] = "none",
@@ -62,7 +117,17 @@ def run(
     key_file: options.KeyFile = None,
     device: options.Device = "auto",
     threads: options.Threads = 0,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            min=0,
+            help="Scans that are read ahead while the network runs; 0 reads in between.",
+            rich_help_panel=options.EXECUTION,
+        ),
+    ] = 0,
     shard: options.Shard = "0/1",
+    resume: options.Resume = False,
     keep_going: options.KeepGoing = False,
     overwrite: options.Overwrite = False,
     dry_run: options.DryRun = False,
@@ -73,26 +138,45 @@ def run(
     from lungct.preprocessing.shard import Shard
     from lungct.sources.pseudonym import Naming
 
-    naming, share = Naming.of(keep_ids, key_file), Shard(*options.shard_of(shard))
+    wanted = inference.PredictOptions(
+        batch=batch,
+        amp=amp,
+        score_threshold=score_threshold,
+        device=device,
+        threads=threads,
+        workers=workers,
+        override=override,
+        link=LinkOptions(link_by, link_overlap, gap_mm),
+        drop_outliers=drop_outliers,
+        nodule_score=nodule_score,
+        fp_rate=_rate(source, fp_per_scan, fp_per_slice),
+        calibrated=calibrated,
+        keep_going=keep_going,
+        resume=resume,
+        naming=Naming.of(keep_ids, key_file),
+        shard=Shard(*options.shard_of(shard)),
+        ensemble=tuple(ensemble or ()),
+        tta=tta,
+        fuse_iou=fuse_iou,
+        outputs=inference.ScanOutputs(None if labels == NO_LABELS else labels, sheets, lung_mask),
+    )
     if dry_run:
-        planned = inference.plan_predict(model, source, out, naming=naming, overwrite=overwrite, shard=share)
+        planned = inference.plan_predict(model, source, out, wanted, overwrite=overwrite)
         facts = {"output": str(planned.output), **planned.facts()}
         return Result(data=facts, tables=[Table(tuple(facts), [tuple(facts.values())], "to predict")])
-    linking = LinkOptions(link_by, link_overlap, gap_mm)
-    wanted = inference.PredictOptions(
-        batch,
-        score_threshold,
-        device,
-        threads,
-        override,
-        linking,
-        keep_going,
-        naming,
-        share,
-        tuple(ensemble or ()),
-        tta,
-        fuse_iou,
-    )
     with streams.progress() as progress:
         done = inference.predict(model, source, out, wanted, overwrite=overwrite, progress=progress)
     return Result(output=done.output, data=done.facts(), failed=done.failed)
+
+
+def _rate(source: Path, per_scan: float | None, per_slice: float | None) -> float | None:
+    """The one of the two that fits what is searched."""
+    from lungct.errors import UsageError
+    from lungct.inference.predict import is_slices
+
+    given, other, names = per_scan, per_slice, ("--fp-per-scan", "--fp-per-slice")
+    if is_slices(source):
+        given, other, names = per_slice, per_scan, names[::-1]
+    if other is not None:
+        raise UsageError(f"{names[1]} has no bearing on {source}", f"give {names[0]}")
+    return given

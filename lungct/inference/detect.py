@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -12,11 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lungct.data.dataset import SliceReader
-from lungct.io.coco import CocoTruth
+from lungct.errors import InputError, LungctError
+from lungct.io.coco import CocoImage, CocoTruth
 from lungct.models.detector import LoadedModel
 from lungct.models.detector import score_threshold as letting_through
 from lungct.models.device import amp_dtype, autocast
-from lungct.models.preprocess import check_serves, to_input
+from lungct.models.preprocess import check_channels, check_serves, to_input
 from lungct.types import Detections, Progress, no_progress
 
 BLOCK = 16
@@ -33,6 +36,8 @@ def detect_slices(
     progress: Progress = no_progress,
     amp: str = "auto",
     override: bool = False,
+    workers: int = 0,
+    failed: list[str] | None = None,
 ) -> Iterator[Detections]:
     """Detections of every image of a split, in its order.
 
@@ -40,30 +45,72 @@ def detect_slices(
         score_threshold: lowest score reported; the card's where None.
         device: moves the detector there first; stays where it is when None.
         override: take slices whose spacing or HU range differs from the training's.
+        workers: threads that read slices ahead while the network runs; 0 reads in between.
+        failed: takes ``slice: reason`` of slices that cannot be read, which are then left out; None stops at the first.
 
     Raises:
         InputError: a slice that cannot be read, or that the model was not made for.
     """
-    read = SliceReader(truth, cache_bytes=0)
-    images = truth.images
-    for start in range(0, len(images), BLOCK * batch):
-        block = images[start : start + BLOCK * batch]
-        for image in block:
-            if not override:
-                check_serves(image.lungct, model.card, name=image.file_name)
-        stacks = [read(image) for image in block]
-        names = [image.file_name for image in block]
+    images, done = truth.images, 0
+    block = BLOCK * batch
+    for read in _blocks(_Reading(SliceReader(truth, cache_bytes=0), model, override), images, block, workers):
+        good = [(image, stack) for image, stack in read if not isinstance(stack, LungctError)]
+        for image, problem in read:
+            if isinstance(problem, LungctError):
+                if failed is None:
+                    raise problem
+                failed.append(f"{image.file_name}: {problem}")
         yield from detect_arrays(
             model,
-            stacks,
-            ids=[image.id for image in block],
-            names=names,
+            [stack for _, stack in good],
+            ids=[image.id for image, _ in good],
+            names=[image.file_name for image, _ in good],
             batch=batch,
             score_threshold=score_threshold,
             device=device,
             amp=amp,
         )
-        progress("slices", start + len(block), len(images))
+        done += len(read)
+        progress("slices", done, len(images))
+
+
+_Read: TypeAlias = tuple[CocoImage, NDArray[np.int16] | LungctError]
+
+
+@dataclass(frozen=True, eq=False)
+class _Reading:
+    reader: SliceReader
+    model: LoadedModel
+    override: bool
+
+    def __call__(self, image: CocoImage) -> _Read:
+        try:
+            if not self.override:
+                check_serves(image.lungct, self.model.card, name=image.file_name)
+            stack = self.reader(image)
+            check_channels(stack, self.model.card, name=image.file_name)
+        except LungctError as problem:
+            return image, problem
+        return image, stack
+
+
+def _blocks(read: _Reading, images: Sequence[CocoImage], size: int, workers: int) -> Iterator[list[_Read]]:
+    """What is read of the images, ``size`` at a time; the next block is read while the caller works on one."""
+    parts = [images[start : start + size] for start in range(0, len(images), size)]
+    if workers == 0:
+        yield from ([read(image) for image in part] for part in parts)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            coming: deque[list[Future[_Read]]] = deque()
+            for part in parts:
+                coming.append([pool.submit(read, image) for image in part])
+                if len(coming) == 2:
+                    yield [one.result() for one in coming.popleft()]
+            for futures in coming:
+                yield [one.result() for one in futures]
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def detect_arrays(
@@ -98,16 +145,29 @@ def detect_arrays(
             for start in range(0, len(indices), batch):
                 chosen = indices[start : start + batch]
                 inputs = [to_input(images[index], model.card, name=names[index]) for index in chosen]
-                for index, output in zip(chosen, _forward(model, inputs, amp), strict=True):
+                outputs = _forward(model, inputs, amp, names[chosen[0]])
+                for index, output in zip(chosen, outputs, strict=True):
                     image_id = ids[index] if ids is not None else index
                     found[index] = to_stored(output, model, image_id, images[index].shape[1:])
     return [one for one in found if one is not None]
 
 
-def _forward(model: LoadedModel, inputs: list[Tensor], amp: str) -> list[dict[str, Tensor]]:
+def _forward(model: LoadedModel, inputs: list[Tensor], amp: str, first: str) -> list[dict[str, Tensor]]:
     device = model.device
-    with torch.inference_mode(), autocast(device, amp_dtype(amp, device)):
-        outputs: list[dict[str, Tensor]] = model.detector([one.to(device) for one in inputs])
+    said: list[Tensor] = []
+    backbone = next(one for name, one in model.detector.named_modules() if name.split(".")[-1] == "backbone")
+    watch = backbone.register_forward_hook(
+        lambda _module, _inputs, maps: said.extend(torch.isfinite(one).all() for one in maps.values())
+    )
+    try:
+        with torch.inference_mode(), autocast(device, amp_dtype(amp, device)):
+            outputs: list[dict[str, Tensor]] = model.detector([one.to(device) for one in inputs])
+    finally:
+        watch.remove()
+    # A score that is no number is below every threshold, so that nothing would seem to be there.
+    if not all(map(bool, said)):
+        hint = "add --amp off; if that does not mend it, the model is broken"
+        raise InputError.of(first, "the network's activations are not finite numbers", hint)
     return outputs
 
 

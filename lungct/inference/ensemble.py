@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lungct.ct.stack import stack
 from lungct.errors import InputError
 from lungct.inference.detect import detect_arrays, detect_slices
 from lungct.inference.fuse import weighted_box_fusion
@@ -19,6 +17,7 @@ from lungct.io.coco import CocoTruth
 from lungct.models.card import ModelCard
 from lungct.models.detector import LoadedModel
 from lungct.models.load import load_model
+from lungct.registry import AMP
 from lungct.types import Detections, Progress, no_progress
 
 SAME_SPACING = 0.01
@@ -40,20 +39,32 @@ class Ensemble:
         """Of the first: the grid and the HU range that all want."""
         return self.models[0].card
 
+    @property
+    def in_channels(self) -> int:
+        """Slices in the deepest stack that one of them takes."""
+        return max(model.card.in_channels for model in self.models)
+
     def detect_slices(
         self,
         truth: CocoTruth,
         *,
         score_threshold: float,
         batch: int,
+        amp: str = AMP[0],
         override: bool = False,
+        workers: int = 0,
+        failed: list[str] | None = None,
         progress: Progress = no_progress,
     ) -> Iterator[Detections]:
         """Detections of every image of a split, in its order, from ``score_threshold`` on.
 
+        Args:
+            failed: takes ``slice: reason`` of slices that cannot be read, which are then left out.
+
         Raises:
             InputError: a slice that cannot be read, or that a model was not made for.
         """
+        left_out: list[list[str]] = [[] for _ in self.models]
         each = [
             detect_slices(
                 model,
@@ -61,24 +72,38 @@ class Ensemble:
                 batch=batch,
                 score_threshold=self._part_of(score_threshold),
                 override=override,
+                amp=amp,
+                workers=workers,
+                failed=None if failed is None else mine,
                 progress=progress,
             )
-            for model in self.models
+            for model, mine in zip(self.models, left_out, strict=True)
         ]
-        for parts in zip(*each, strict=True):
+        for parts in zip(*each, strict=False):
             yield self._fused(parts, score_threshold)
+        if any(mine != left_out[0] for mine in left_out):
+            only = next(one for mine in left_out for one in mine if any(one not in other for other in left_out))
+            raise InputError(f"a slice that not every model can take: {only}")
+        if failed is not None:
+            failed += left_out[0]
 
-    def detect_volume(
-        self, volume_hu: NDArray[Any], indices: Sequence[int], *, ids: Sequence[str], score_threshold: float, batch: int
+    def detect_stacks(
+        self, stacks: Sequence[NDArray[np.int16]], *, ids: Sequence[str], score_threshold: float, batch: int, amp: str
     ) -> list[Detections]:
-        """Detections of the slices ``indices`` of a (Z, Y, X) volume, each model's own number of neighbours beside."""
+        """Detections of (C, Y, X) int16 HU stacks, C being ``in_channels``; a model takes the middle of each.
+
+        Raises:
+            InputError: see :func:`~lungct.inference.detect.detect_arrays`.
+        """
         each = [
             detect_arrays(
                 model,
-                [stack(volume_hu, z, model.card.in_channels) for z in indices],
+                [_middle(one, model.card.in_channels) for one in stacks],
                 ids=ids,
+                names=ids,
                 batch=batch,
                 score_threshold=self._part_of(score_threshold),
+                amp=amp,
             )
             for model in self.models
         ]
@@ -91,7 +116,14 @@ class Ensemble:
     def _fused(self, parts: Sequence[Detections], threshold: float) -> Detections:
         if len(parts) == 1:
             return parts[0]
+        if len({one.image_id for one in parts}) > 1:
+            raise InputError(f"slice {parts[0].image_id} cannot be taken by every model")
         return fuse_detections(parts, iou=self.iou, threshold=threshold, limit=self.card.max_detections)
+
+
+def _middle(stack: NDArray[np.int16], channels: int) -> NDArray[np.int16]:
+    skipped = (len(stack) - channels) // 2
+    return stack[skipped : skipped + channels]
 
 
 def fuse_detections(parts: Sequence[Detections], *, iou: float, threshold: float, limit: int) -> Detections:

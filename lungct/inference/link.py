@@ -5,38 +5,27 @@ overlap of the nodule's last box and the detection first, of equals the nearest 
 nodule opens one. A nodule stays open while its last slice is at most ``gap_mm`` away, so a slice on which the detector
 missed it does not cut it in two, and two nodules that pass each other stay two. Different categories never meet.
 
-With scores s_i, box b_i and slice index z_i of the slices of one nodule
+The boxes of a nodule are fused as by several detectors, each slice from its first to its last being one of N: with
+scores s_i, boxes b_i and slice indices z_i
 
-    box = sum(s_i b_i) / sum(s_i),    z = sum(s_i z_i) / sum(s_i),    probability = max(s_i).
+    box = sum(s_i b_i) / sum(s_i),    z = sum(s_i z_i) / sum(s_i),    fused score = sum(s_i) / N,
+
+so that slices on which it was missed count against it. The best score and the mean of the s_i are kept, too.
+
+Source of the fusion: Solovyev 2021, section 3.2, with slices in place of models.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lungct.io import atomic
+from lungct.io.calibration import Calibration
+from lungct.registry import NODULE_SCORES
 from lungct.types import Detections, FloatArray, Grid, Triple
 
-COLUMNS = (
-    "seriesuid",
-    "coordX",
-    "coordY",
-    "coordZ",
-    "probability",
-    "w",
-    "h",
-    "d",
-    "slice_first",
-    "slice_last",
-    "score_mean",
-)
-"""The LUNA16 submission's columns, then ours; mm, LPS."""
 TOLERANCE_MM = 1e-3
 
 
@@ -62,21 +51,37 @@ class FoundNodule:
     Attributes:
         center_lps_mm: world centre of the score-weighted box.
         size_mm: extents along the scan's own x, y, z axes; z from the first to the last slice, both included.
-        score: best score of a slice; ``score_mean`` over the slices.
+        diameter_mm: of the ball of the volume of the ellipses in its slices' boxes, linear between them.
+        score: best score of a slice; ``score_mean`` and ``score_fused`` as the module says.
         box_xyxy_px: score-weighted, pixel edges.
-        slices: z indices on which it was detected, rising.
+        slices: z indices on which it was detected, rising; ``slice_scores`` the scores there.
         members: for each of them the place of its detection among the slice's.
+        side: ``right`` or ``left`` lung of the patient; empty where that is not known.
     """
 
     case_id: str
     label: int
     center_lps_mm: Triple
     size_mm: Triple
+    diameter_mm: float
     score: float
     score_mean: float
+    score_fused: float
     box_xyxy_px: tuple[float, float, float, float]
     slices: tuple[int, ...]
+    slice_scores: tuple[float, ...]
     members: tuple[int, ...] = ()
+    side: str = ""
+
+    def by(self, name: str) -> float:
+        """The score of one of ``NODULE_SCORES``."""
+        return dict(zip(NODULE_SCORES, (self.score, self.score_mean, self.score_fused), strict=True))[name]
+
+    def calibrated(self, calibration: Calibration) -> FoundNodule:
+        """The same nodule with each of its scores brought to a probability; it stays where it is."""
+        given = np.asarray([self.score, self.score_mean, self.score_fused, *self.slice_scores], dtype=np.float64)
+        peak, mean, fused, *scores = calibration.apply(given).tolist()
+        return replace(self, score=peak, score_mean=mean, score_fused=fused, slice_scores=tuple(scores))
 
 
 @dataclass(eq=False)
@@ -151,33 +156,31 @@ def overlaps(a_xyxy: FloatArray, b_xyxy: FloatArray, by: str) -> FloatArray:
 
 
 def _nodule_of(chain: _Chain, grid: Grid, case_id: str) -> FoundNodule:
-    weight = np.maximum(np.asarray(chain.scores), 1e-9)
-    x1, y1, x2, y2 = (float(one) for one in np.average(np.asarray(chain.boxes), axis=0, weights=weight))
+    boxes, weight = np.asarray(chain.boxes), np.maximum(np.asarray(chain.scores), 1e-9)
+    x1, y1, x2, y2 = (float(one) for one in np.average(boxes, axis=0, weights=weight))
     z = float(np.average(chain.z, weights=weight))
     # Pixel edges to voxel centres: the centre of pixel 0 lies half a pixel behind its edge.
     x_mm, y_mm, z_mm = grid.to_world(((x1 + x2) / 2 - 0.5, (y1 + y2) / 2 - 0.5, z)).tolist()
     dz, dy, dx = grid.spacing_mm_zyx
     return FoundNodule(
-        case_id,
-        chain.label,
-        (x_mm, y_mm, z_mm),
-        ((x2 - x1) * dx, (y2 - y1) * dy, (chain.z[-1] - chain.z[0] + 1) * dz),
-        max(chain.scores),
-        float(np.mean(chain.scores)),
-        (x1, y1, x2, y2),
-        tuple(chain.z),
-        tuple(chain.members),
+        case_id=case_id,
+        label=chain.label,
+        center_lps_mm=(x_mm, y_mm, z_mm),
+        size_mm=((x2 - x1) * dx, (y2 - y1) * dy, (chain.z[-1] - chain.z[0] + 1) * dz),
+        diameter_mm=_diameter_mm(boxes, chain.z, grid.spacing_mm_zyx),
+        score=max(chain.scores),
+        score_mean=float(np.mean(chain.scores)),
+        score_fused=float(np.sum(chain.scores)) / (chain.z[-1] - chain.z[0] + 1),
+        box_xyxy_px=(x1, y1, x2, y2),
+        slices=tuple(chain.z),
+        slice_scores=tuple(chain.scores),
+        members=tuple(chain.members),
     )
 
 
-def write_found(path: Path, nodules: Iterable[FoundNodule]) -> None:
-    """Write 3D nodules as a LUNA16 submission with our columns behind; mm to 1e-4, scores to 1e-6."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for one in nodules:
-        place = [round(value, 4) + 0.0 for value in one.center_lps_mm]
-        size = [round(value, 4) for value in one.size_mm]
-        ends = (one.slices[0], one.slices[-1])
-        writer.writerow([one.case_id, *place, round(one.score, 6), *size, *ends, round(one.score_mean, 6)])
-    atomic.write_bytes(path, stream.getvalue().encode())
+def _diameter_mm(boxes_xyxy_px: FloatArray, slices: Sequence[int], spacing_mm_zyx: Triple) -> float:
+    z_mm, y_mm, x_mm = spacing_mm_zyx
+    area_mm2 = np.pi / 4 * (boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2]).prod(axis=1) * y_mm * x_mm
+    every = np.arange(slices[0], slices[-1] + 1)
+    volume_mm3 = float(np.interp(every, slices, area_mm2).sum()) * z_mm
+    return float(np.cbrt(6 / np.pi * volume_mm3))

@@ -10,7 +10,7 @@ import numpy as np
 
 from lungct.errors import InputError
 from lungct.registry import HU_CLIP
-from lungct.types import Triple, Volume
+from lungct.types import Grid, Triple, Volume
 
 if TYPE_CHECKING:
     from lungct.models.card import ModelCard
@@ -30,19 +30,35 @@ def at_model_grid(volume: Volume, card: ModelCard, name: str, override: bool = F
     from lungct.ct.geometry import to_canonical
     from lungct.ct.resample import resample
 
-    if card.spacing_mm is None and not override:
+    canonical = to_canonical(volume)
+    grid = model_grid(canonical.grid, card, name, override)
+    return resample(canonical, None if grid == canonical.grid else grid.spacing_mm_zyx, hu_range(card))
+
+
+def model_grid(own: Grid, card: ModelCard, name: str, override: bool = False) -> Grid:
+    """The grid of :func:`at_model_grid` for a scan on the LPS-canonical grid ``own``.
+
+    Raises:
+        InputError: as there.
+    """
+    from lungct.ct.geometry import resampled_grid
+
+    if card.spacing_mm is None:
+        if override:
+            return own
         hint = "add --override to run it at the scan's own spacing"
         raise InputError.of(
             name, "the model was trained on slices of unknown spacing, so a scan cannot be fitted", hint
         )
-    canonical = to_canonical(volume)
+    wanted = _spacing_mm_zyx(card.spacing_mm, own.spacing_mm_zyx)
+    same = np.allclose(wanted, own.spacing_mm_zyx, rtol=SAME_SPACING, atol=0)
+    return own if same else resampled_grid(own, wanted)
+
+
+def hu_range(card: ModelCard) -> tuple[int, int]:
+    """The HU that a scan is clipped to for a model, in whole numbers."""
     low, high = card.hu_clip or (min(HU_CLIP[0], card.hu_window[0]), max(HU_CLIP[1], card.hu_window[1]))
-    hu_clip = (math.floor(low), math.ceil(high))
-    own = canonical.grid.spacing_mm_zyx
-    wanted = None if card.spacing_mm is None else _spacing_mm_zyx(card.spacing_mm, own)
-    if wanted is not None and np.allclose(wanted, own, rtol=SAME_SPACING, atol=0):
-        wanted = None
-    return resample(canonical, wanted, hu_clip)
+    return math.floor(low), math.ceil(high)
 
 
 def _spacing_mm_zyx(trained_mm: Sequence[float], own_mm_zyx: Triple) -> Triple:

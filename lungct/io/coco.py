@@ -270,8 +270,13 @@ def _detections_of(
 
 
 def write_detections(path: Path, detections: Iterable[Detections], *, overwrite: bool = True) -> None:
-    """Write a COCO results array; numbers rounded to 1e-4 px and 1e-6 score so that files are small and stable."""
-    rows = [
+    """Write the rows of :func:`detection_rows` as a COCO results array."""
+    atomic.write_json(path, detection_rows(detections), overwrite=overwrite)
+
+
+def detection_rows(detections: Iterable[Detections]) -> list[dict[str, Any]]:
+    """COCO results; numbers rounded to 1e-4 px and 1e-6 score so that files are small and stable."""
+    return [
         {
             "image_id": one.image_id,
             "category_id": int(label),
@@ -281,7 +286,6 @@ def write_detections(path: Path, detections: Iterable[Detections], *, overwrite:
         for one in detections
         for box, score, label in zip(one.boxes_xyxy_px, one.scores, one.labels, strict=True)
     ]
-    atomic.write_json(path, rows, overwrite=overwrite)
 
 
 def _read_json(path: Path) -> Any:

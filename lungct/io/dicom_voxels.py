@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +18,7 @@ from lungct.io.dicom import SliceHeader
 from lungct.io.dicom_elements import BrokenDicom
 from lungct.io.dicom_pixels import AIR_HU, read_hu
 from lungct.io.dicom_stack import Stack, arrange
-from lungct.types import FloatArray, Volume
+from lungct.types import FloatArray, Planes, Volume
 
 MOST_THREADS = 4
 
@@ -37,20 +38,10 @@ def read_stack(stack: Stack, name: str) -> Volume:
     Raises:
         InputError: a file that cannot be decoded.
     """
-    whole = all(header.pixels.is_whole for header in stack.slices)
-    hu: NDArray[Any] = np.empty(stack.grid.shape_zyx, np.int16 if whole else np.float32)
+    hu: NDArray[Any] = np.empty(stack.grid.shape_zyx, _number_type(stack))
 
     def fill(number: int) -> None:
-        header, out = stack.slices[number], hu[stack.z_of_slice[number]]
-        try:
-            if stack.shift_px_xy is None:
-                read_hu(header.path, header.pixels, out)
-            else:
-                plane = np.empty(header.size_xy[::-1], np.float32)
-                read_hu(header.path, header.pixels, plane)
-                _place(plane, stack.shift_px_xy[number], out)
-        except BrokenDicom as problem:
-            raise InputError.of(name, f"slice {number + 1} of {len(stack.slices)} cannot be read ({problem})") from None
+        _fill(stack, number, name, hu[stack.z_of_slice[number]])
 
     numbers = range(len(stack.slices))
     # GDCM lets go of the interpreter while it decompresses; native pixels are read faster than threads start.
@@ -69,9 +60,58 @@ def _interpolate(hu: NDArray[Any], stack: Stack) -> None:
     """Fill every gap of a stack linearly between the slices on its two sides."""
     for below, above in pairwise(stack.z_of_slice.tolist()):
         for z in range(below + 1, above):
-            share = np.float32((z - below) / (above - below))
-            plane = hu[below] * (1 - share) + hu[above] * share
-            hu[z] = np.rint(plane) if hu.dtype == np.int16 else plane
+            hu[z] = _between(hu[below], hu[above], (z - below) / (above - below))
+
+
+def _between(below: NDArray[Any], above: NDArray[Any], share: float) -> NDArray[Any]:
+    plane = below * np.float32(1 - np.float32(share)) + above * np.float32(share)
+    return np.rint(plane) if below.dtype == np.int16 else plane
+
+
+def _number_type(stack: Stack) -> type[np.generic]:
+    whole = all(header.pixels.is_whole for header in stack.slices)
+    return np.int16 if whole else np.float32
+
+
+def _fill(stack: Stack, number: int, name: str, out: NDArray[Any]) -> None:
+    """Read one slice of a series into the (Y, X) ``out``."""
+    header = stack.slices[number]
+    try:
+        if stack.shift_px_xy is None:
+            read_hu(header.path, header.pixels, out)
+        else:
+            plane = np.empty(header.size_xy[::-1], np.float32)
+            read_hu(header.path, header.pixels, plane)
+            _place(plane, stack.shift_px_xy[number], out)
+    except BrokenDicom as problem:
+        raise InputError.of(name, f"slice {number + 1} of {len(stack.slices)} cannot be read ({problem})") from None
+
+
+@contextmanager
+def series_planes(headers: Sequence[SliceHeader], name: str, *, fill_gaps: bool = False) -> Iterator[Planes]:
+    """What :func:`read_series` reads, plane by plane while the block runs.
+
+    Raises:
+        InputError: as :func:`read_series`; a file that cannot be decoded, when its plane is read.
+    """
+    stack = arrange(headers, name, fill_gaps=fill_gaps)
+    kind = _number_type(stack)
+
+    def slice_at(number: int) -> NDArray[Any]:
+        plane: NDArray[Any] = np.empty(stack.grid.shape_zyx[1:], kind)
+        _fill(stack, number, name, plane)
+        return plane
+
+    def read(z: int) -> NDArray[Any]:
+        number = int(np.searchsorted(stack.z_of_slice, z))
+        above = int(stack.z_of_slice[number])
+        if above == z:
+            return slice_at(number)
+        below = int(stack.z_of_slice[number - 1])
+        plane = _between(slice_at(number - 1), slice_at(number), (z - below) / (above - below))
+        return plane.astype(kind, copy=False)
+
+    yield Planes(stack.grid, read)
 
 
 def read_slice(header: SliceHeader, name: str) -> NDArray[np.int16]:

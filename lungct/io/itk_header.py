@@ -44,6 +44,15 @@ def check_header(path: Path) -> None:
         raise InputError.of(path, f"not readable (cut short: {count} voxels stated, {path.stat().st_size} bytes there)")
 
 
+def is_raw_meta(path: Path) -> bool:
+    """Whether a file is a MetaImage whose voxels are not packed."""
+    if path.suffix.lower() not in (".mhd", ".mha"):
+        return False
+    with open(path, "rb") as stream:
+        fields = _meta_fields(stream.read(LONGEST).decode("latin-1"))
+    return fields.get("CompressedData", "False").lower() != "true"
+
+
 def _voxels(path: Path, dimension: str, sizes: str, names: tuple[str, ...]) -> int:
     try:
         dimensions, extents = int(dimension), [int(one) for one in sizes.split()]

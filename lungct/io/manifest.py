@@ -59,7 +59,7 @@ def read_manifest(folder: Path) -> list[dict[str, Any]]:
 def files_of(record: Mapping[str, Any]) -> list[str]:
     """The files of its folder that a record names."""
     one_each = [part["path"] for part in (record, record.get("lungs", {})) if part.get("path") is not None]
-    return [*record.get("images", ()), *record.get("overlays", ()), *one_each]
+    return [*record.get("images", ()), *record.get("overlays", ()), *record.get("files", ()), *one_each]
 
 
 def grid_facts(grid: Grid) -> dict[str, list[float]]:

@@ -7,6 +7,7 @@ never copied as a whole on their way, so reading takes the memory of the voxels 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from lungct.errors import InputError
 from lungct.io import atomic
 from lungct.io.place import check_place
-from lungct.types import FloatArray, Grid, Volume
+from lungct.types import FloatArray, Grid, Planes, Volume
 
 logger = logging.getLogger("lungct")
 nibabel.imageglobals.logger.setLevel(logging.CRITICAL)  # it prints what it mends; what matters is refused here
@@ -61,6 +62,20 @@ def write_nifti(path: Path, volume: Volume, *, durable: bool = True, reorient: b
     with _packed(path, durable=durable) as stream:
         header.write_to(stream)
         _write_voxels(stream, voxels)
+
+
+def write_nifti_planes(
+    path: Path, planes: Iterable[NDArray[Any]], grid: Grid, dtype: Any, *, durable: bool = True
+) -> None:
+    """Write a volume that never is in memory as a whole: its (Y, X) planes, one for each z of ``grid``, in its order.
+
+    As :func:`write_nifti` with ``reorient=False``.
+    """
+    header = _new_header(grid.shape_zyx[::-1], RAS_FROM_LPS @ grid.affine_lps, np.dtype(dtype))
+    with _packed(path, durable=durable) as stream:
+        header.write_to(stream)
+        for plane in planes:
+            stream.write(np.ascontiguousarray(plane, dtype).tobytes())  # x fastest
 
 
 def write_nifti_maps(path: Path, maps: Iterable[FloatArray], count: int, grid: Grid, *, durable: bool = True) -> None:
@@ -126,16 +141,12 @@ def read_nifti(path: Path) -> Volume:
     Raises:
         InputError: missing, truncated, not NIfTI, not 3D, a geometry that is missing, singular or sheared.
     """
-    try:
+    with _naming_faults(path):
         with _opened(path) as (stream, most):
             start = stream.read(LONGEST_HEADER)
             header = _header(start)
             voxels = _scaled(_stored_voxels(stream, start, header, most, path), header)
         grid = _grid(header, voxels.shape, path)
-    except FileNotFoundError:
-        raise InputError.of(path, "no such file") from None
-    except _UNREADABLE as problem:
-        raise InputError.of(path, f"not readable as NIfTI ({' '.join(str(problem).split())[:120]})") from None
     return Volume(voxels.transpose(2, 1, 0), grid)
 
 
@@ -145,10 +156,71 @@ def read_nifti_grid(path: Path) -> Grid:
     Raises:
         InputError: as :func:`read_nifti`, as far as the header tells.
     """
-    try:
-        with _opened(path) as (stream, _):
-            header = _header(stream.read(LONGEST_HEADER))
+    with _naming_faults(path), _opened(path) as (stream, _):
+        header = _header(stream.read(LONGEST_HEADER))
         return _grid(header, _shape(header, path), path)
+
+
+@contextmanager
+def nifti_planes(path: Path) -> Iterator[Planes]:
+    """What :func:`read_nifti` reads, plane by plane while the block runs.
+
+    Raises:
+        InputError: as :func:`read_nifti`; what is wrong behind the header, when its plane is read.
+    """
+    with contextlib.ExitStack() as open_file:
+        with _naming_faults(path):
+            stream, most = open_file.enter_context(_opened(path))
+            start = stream.read(LONGEST_HEADER)
+            header = _header(start)
+            grid = _grid(header, _shape(header, path), path)
+            voxels = _PlaneReader(stream, start, header, most, path)
+        yield Planes(grid, voxels.read)
+
+
+class _PlaneReader:
+    """Goes through the voxels of an opened file from its start to its end."""
+
+    def __init__(self, stream: BinaryIO, start: bytes, header: Any, most: int, path: Path) -> None:
+        self._stream, self._ahead, self._header, self._path = stream, start, header, path
+        self._shape = _shape(header, path)
+        self._kind, offset, _ = _layout(header, most, path)
+        self._next = 0
+        self._take(offset)
+
+    def read(self, z: int) -> NDArray[Any]:
+        if z < self._next:
+            raise ValueError(f"plane {z} is read already")
+        size = self._shape[0] * self._shape[1] * self._kind.itemsize
+        with _naming_faults(self._path):
+            while self._next < z:
+                self._take(size)
+                self._next += 1
+            plane = np.frombuffer(self._take(size), self._kind).reshape(self._shape[1], self._shape[0])
+            self._next += 1
+            if self._next == self._shape[2]:
+                _read_out(self._stream)
+            return _scaled(plane, self._header)
+
+    def _take(self, size: int) -> bytearray:
+        """The next ``size`` bytes."""
+        taken = bytearray(size)
+        done = min(size, len(self._ahead))
+        taken[:done], self._ahead = self._ahead[:done], self._ahead[done:]
+        with memoryview(taken) as room:
+            while done < size:
+                got = self._stream.readinto(room[done : done + CHUNK_BYTES])  # type: ignore[attr-defined]
+                if not got:
+                    raise EOFError("fewer voxels than its header says")
+                done += got
+        return taken
+
+
+@contextmanager
+def _naming_faults(path: Path) -> Iterator[None]:
+    """What goes wrong in reading, as an error that names the file."""
+    try:
+        yield
     except FileNotFoundError:
         raise InputError.of(path, "no such file") from None
     except _UNREADABLE as problem:
@@ -187,13 +259,7 @@ def _header(data: bytes) -> Any:
 def _stored_voxels(stream: BinaryIO, start: bytes, header: Any, most: int, path: Path) -> NDArray[Any]:
     """(X, Y, Z) as stored; of the stream ``start`` is read, and it holds at most ``most`` bytes."""
     shape = _shape(header, path)
-    kind = header.get_data_dtype()
-    if kind.fields is not None or kind.kind == "c":
-        raise InputError.of(path, "colour or complex voxels, expected HU")
-    offset, count = int(header.get_data_offset()), math.prod(map(int, shape))
-    size = offset + count * kind.itemsize
-    if size > most:
-        raise EOFError("fewer voxels than its header says")
+    kind, offset, size = _layout(header, most, path)
     data = np.empty(size, np.uint8)
     done = min(size, len(start))
     data[:done] = np.frombuffer(start, np.uint8, done)
@@ -202,9 +268,26 @@ def _stored_voxels(stream: BinaryIO, start: bytes, header: Any, most: int, path:
         if not got:
             raise EOFError("fewer voxels than its header says")
         done += got
+    _read_out(stream)
+    return np.frombuffer(data, kind, math.prod(map(int, shape)), offset).reshape(shape, order="F")
+
+
+def _layout(header: Any, most: int, path: Path) -> tuple[Any, int, int]:
+    """The voxels' number type, and the bytes before them and up to their end, of which there are at most ``most``."""
+    kind = header.get_data_dtype()
+    if kind.fields is not None or kind.kind == "c":
+        raise InputError.of(path, "colour or complex voxels, expected HU")
+    offset = int(header.get_data_offset())
+    size = offset + math.prod(map(int, _shape(header, path))) * kind.itemsize
+    if size > most:
+        raise EOFError("fewer voxels than its header says")
+    return kind, offset, size
+
+
+def _read_out(stream: BinaryIO) -> None:
+    """To the end of the packed stream, where its checksum is."""
     while stream.read(CHUNK_BYTES):
-        pass  # the end of the packed stream and its checksum come last
-    return np.frombuffer(data, kind, count, offset).reshape(shape, order="F")
+        pass
 
 
 def _scaled(voxels: NDArray[Any], header: Any) -> NDArray[Any]:

@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungct.errors import InputError
-from lungct.io.itk_header import check_header
-from lungct.io.nifti import read_nifti, read_nifti_grid
+from lungct.io.itk_header import check_header, is_raw_meta
+from lungct.io.nifti import nifti_planes, read_nifti, read_nifti_grid
 from lungct.io.place import check_place
-from lungct.types import Grid, Volume
+from lungct.types import Grid, Planes, Volume
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 ITK_SUFFIXES = (".mhd", ".mha", ".nrrd", ".nhdr")
@@ -44,6 +45,44 @@ def read_volume(path: Path) -> Volume:
     return read_nifti(path) if _checked_suffix(path) in NIFTI_SUFFIXES else _read_itk(path)
 
 
+@contextlib.contextmanager
+def volume_planes(path: Path) -> Iterator[Planes]:
+    """What :func:`read_volume` reads, plane by plane while the block runs.
+
+    NRRD, packed MetaImage and files of other than three dimensions are read as a whole: ITK can do no other.
+
+    Raises:
+        InputError: as :func:`read_volume`; what is wrong behind the header, when its plane is read.
+    """
+    if _checked_suffix(path) in NIFTI_SUFFIXES:
+        with nifti_planes(path) as planes:
+            yield planes
+    elif is_raw_meta(path) and (reader := _itk_reader(path)).GetDimension() == 3:
+        yield Planes(itk_grid(reader, path), partial(_itk_plane, reader, path))
+    else:
+        volume = _read_itk(path)
+        yield Planes(volume.grid, volume.hu.__getitem__)
+
+
+def _itk_plane(reader: Any, path: Path, z: int) -> NDArray[Any]:
+    reader.SetExtractIndex((0, 0, z))
+    reader.SetExtractSize((*reader.GetSize()[:2], 0))
+    try:
+        return _itk_voxels(reader.Execute(), path)
+    except RuntimeError as problem:
+        raise InputError.of(path, f"not readable ({itk_reason(problem)})") from None
+
+
+def _itk_reader(path: Path) -> Any:
+    """A reader that knows the file's header."""
+    import SimpleITK
+
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(path))
+    _by_itk(path, reader.ReadImageInformation)
+    return reader
+
+
 def read_grid(path: Path) -> Grid:
     """The grid that :func:`read_volume` would give, from the file's header alone.
 
@@ -52,11 +91,7 @@ def read_grid(path: Path) -> Grid:
     """
     if _checked_suffix(path) in NIFTI_SUFFIXES:
         return read_nifti_grid(path)
-    import SimpleITK
-
-    reader = SimpleITK.ImageFileReader()
-    reader.SetFileName(str(path))
-    _by_itk(path, reader.ReadImageInformation)
+    reader = _itk_reader(path)
     return itk_grid(reader, path) if reader.GetDimension() == 3 else _read_itk(path).grid
 
 

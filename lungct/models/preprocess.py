@@ -24,13 +24,22 @@ def to_input(image_hu: NDArray[np.int16], card: ModelCard, *, name: str = "slice
     Raises:
         InputError: another number of channels than the model was trained with; ``name`` says which slice.
     """
+    check_channels(image_hu, card, name=name)
+    return magnified(to_unit(torch.from_numpy(np.ascontiguousarray(image_hu)), card.hu_window), card.magnify)
+
+
+def check_channels(image_hu: NDArray[np.int16], card: ModelCard, *, name: str) -> None:
+    """Refuse (C, Y, X) slices of another depth.
+
+    Raises:
+        InputError: another number of channels than the model was trained with.
+    """
     if len(image_hu) != card.in_channels:
         raise InputError.of(
             name,
             f"has {len(image_hu)} channels, the model takes {card.in_channels}",
             f"select slices with --context {card.in_channels}",
         )
-    return magnified(to_unit(torch.from_numpy(np.ascontiguousarray(image_hu)), card.hu_window), card.magnify)
 
 
 def check_serves(facts: Mapping[str, Any], card: ModelCard, *, name: str) -> None:

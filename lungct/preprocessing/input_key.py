@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,12 @@ from lungct.types import Scan, SliceImage
 _VOXEL_SUFFIXES = {".mhd": (".raw", ".zraw", ".raw.gz"), ".nhdr": (".raw", ".raw.gz")}
 
 
-def scan_key(scan: Scan) -> str:
-    """Hex digest of a scan's files (path, size, time of change), its nodules and what else its source says of it."""
-    return _digest(said_of_scan(scan), _files(scan.load))
+def scan_key(scan: Scan, beside: Sequence[Path] = ()) -> str:
+    """Hex digest of a scan's files (path, size, time of change), its nodules and what else its source says of it.
+
+    ``beside`` are further files that its result depends on.
+    """
+    return _digest(said_of_scan(scan), [*_files(scan.load), *beside])
 
 
 def image_key(image: SliceImage) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -136,7 +136,24 @@ def hidden_load(load: Callable[[], Any], where: Hiding) -> Callable[[], Any]:
     return partial(_load, load.func, *load.args, where=where, more=load.keywords)
 
 
-def _load(function: Callable[..., Any], *given: Any, where: Hiding, more: dict[str, Any]) -> Any:
+def loading(
+    load: Callable[[], Any],
+) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], AbstractContextManager[None]]:
+    """What a record's ``load`` calls, with what, and the block in which its errors hide the names of files."""
+    if not isinstance(load, partial):
+        return load, (), {}, nullcontext()
+    if load.func is not _load:
+        return load.func, load.args, load.keywords, nullcontext()
+    function, *given = load.args
+    where, more = load.keywords["where"], load.keywords["more"]
+    return function, tuple(given), more, _hiding_files(where, given)
+
+
+def _hiding_files(where: Hiding, given: Iterable[Any]) -> AbstractContextManager[None]:
     files = [getattr(one, "path", one) for group in given for one in (group if isinstance(group, tuple) else (group,))]
-    with hiding(where, tuple(one for one in files if isinstance(one, Path))):
+    return hiding(where, tuple(one for one in files if isinstance(one, Path)))
+
+
+def _load(function: Callable[..., Any], *given: Any, where: Hiding, more: dict[str, Any]) -> Any:
+    with _hiding_files(where, given):
         return function(*given, **more)

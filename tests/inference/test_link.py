@@ -11,7 +11,9 @@ import SimpleITK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lungct.inference.link import COLUMNS, LinkOptions, link, overlaps, write_found
+from lungct.inference.found_csv import COLUMNS, in_words, row_of, write_found
+from lungct.inference.link import LinkOptions, link, overlaps
+from lungct.io.calibration import Calibration
 from lungct.types import Detections, Grid
 
 GRID = Grid((40, 64, 64), (1.25, 0.7, 0.7), (-20.0, -30.0, 100.0))
@@ -37,11 +39,65 @@ def test_one_nodule_remembers_slices_scores_and_box() -> None:
     assert nodule.slices == (5, 6, 7)
     assert nodule.score == pytest.approx(0.8)
     assert nodule.score_mean == pytest.approx(1.4 / 3)
+    assert nodule.score_fused == pytest.approx(1.4 / 3)
+    assert nodule.slice_scores == pytest.approx((0.2, 0.8, 0.4))
     x = (35 * 0.2 + 36 * 0.8 + 37 * 0.4) / 1.4
     assert nodule.box_xyxy_px == pytest.approx(square(x, 20))
     z = (5 * 0.2 + 6 * 0.8 + 7 * 0.4) / 1.4
     assert nodule.center_lps_mm == pytest.approx((-20 + 0.7 * (x - 0.5), -30 + 0.7 * 19.5, 100 + 1.25 * z))
     assert nodule.size_mm == pytest.approx((5.6, 5.6, 3.75))
+
+
+def test_a_missed_slice_counts_against_the_fused_score() -> None:
+    marks = {z: on(z, square(30, 20), scores=(score,)) for z, score in ((5, 0.2), (6, 0.8), (8, 0.5))}
+    (nodule,) = link(marks, GRID)
+    assert (nodule.score, nodule.score_mean, nodule.score_fused) == pytest.approx((0.8, 0.5, 1.5 / 4))
+    assert [nodule.by(name) for name in ("peak", "mean", "fused")] == pytest.approx([0.8, 0.5, 0.375])
+
+
+def test_the_fused_box_and_score_are_those_of_weighted_box_fusion_of_the_slices() -> None:
+    fuse = pytest.importorskip("lungct.inference.fuse")
+    random = np.random.default_rng(0)
+    boxes, scores = np.array([square(30 + random.normal(), 20 + random.normal()) for _ in range(6)]), random.random(6)
+    slices = np.array([3, 4, 6, 7, 8, 9])
+    marks = {z: on(z, tuple(boxes[row]), scores=(scores[row],)) for row, z in enumerate(slices.tolist())}
+    (nodule,) = link(marks, GRID)
+    fused = fuse.weighted_box_fusion(boxes, scores, np.ones(6, int), slices - 3, iou=0.1, weights=7)
+    assert nodule.box_xyxy_px == pytest.approx(fused.boxes_xyxy[0], abs=1e-4)
+    assert nodule.score_fused == pytest.approx(fused.scores[0])
+
+
+def test_the_diameter_is_that_of_the_ball_whose_slices_are_boxed() -> None:
+    radius_mm, center_mm = 9.0, 125.3
+    marks = {}
+    for z in range(40):
+        across_mm = radius_mm**2 - (100 + 1.25 * z - center_mm) ** 2
+        if across_mm > 0 and z != 20:  # a slice that is missed is put in between its neighbours
+            marks[z] = on(z, square(30, 20, 2 * across_mm**0.5 / 0.7))
+    (nodule,) = link(marks, GRID)
+    assert nodule.diameter_mm == pytest.approx(2 * radius_mm, rel=0.01)
+
+
+def test_calibration_maps_every_score_and_moves_nothing() -> None:
+    (nodule,) = link({z: on(z, square(30, 20), scores=(0.2 * z,)) for z in (1, 2, 3)}, GRID)
+    mapped = nodule.calibrated(Calibration("isotonic", scores=(0.0, 1.0), probabilities=(0.5, 1.0)))
+    assert (mapped.score, mapped.score_mean, mapped.score_fused) == pytest.approx((0.8, 0.7, 0.7))
+    assert mapped.slice_scores == pytest.approx((0.6, 0.7, 0.8))
+    assert mapped.center_lps_mm == nodule.center_lps_mm
+
+
+def test_three_hundred_on_every_slice_are_linked_one_by_one() -> None:
+    places = [square(6 + 12 * column, 6 + 12 * row) for column in range(20) for row in range(15)]
+    wide = Grid((40, 256, 256), (1.25, 0.7, 0.7), (-20.0, -30.0, 100.0))
+    marks = {z: on(z, *places[z % 7 :], *places[: z % 7]) for z in range(5)}
+    found = link(marks, wide)
+    assert len(found) == 300
+    assert all(one.slices == (0, 1, 2, 3, 4) for one in found)
+
+
+def test_slices_in_words() -> None:
+    assert in_words((3, 4, 5, 7, 9, 10)) == "3-5 7 9-10"
+    assert in_words((8,)) == "8"
 
 
 def test_same_place_at_another_height_is_another_nodule() -> None:
@@ -123,7 +179,7 @@ def test_every_detection_is_in_one_nodule_and_order_does_not_matter(seed: int) -
 
 def test_csv_is_a_luna16_submission(tmp_path: Path) -> None:
     found = link({z: on(z, square(30, 20), scores=(0.25,)) for z in (3, 4)}, GRID, case_id="1.2.3")
-    write_found(tmp_path / "nodules.csv", found)
+    write_found(tmp_path / "nodules.csv", [row_of(one, 1, {1: "nodule"}) for one in found])
     with open(tmp_path / "nodules.csv") as stream:
         reader = csv.DictReader(stream)
         (row,) = list(reader)

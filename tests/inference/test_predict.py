@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,12 +16,15 @@ import torch
 
 from lungct.cli import predict as verb
 from lungct.errors import InputError, OutputExists, UsageError
-from lungct.inference.link import COLUMNS, link
+from lungct.inference.found_csv import COLUMNS
+from lungct.inference.link import link
 from lungct.inference.model_grid import at_model_grid
+from lungct.io.calibration import Calibration, write_calibration
 from lungct.io.checkpoint import save_tensors
 from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth, read_detections, write_truth
 from lungct.io.nifti import write_nifti
 from lungct.io.npz import write_slice
+from lungct.io.operating_points import OperatingPoint, OperatingPoints, write_operating_points
 from lungct.models.card import ModelCard
 from lungct.models.detector import build_detector
 from lungct.preprocessing.merge import merge
@@ -42,6 +46,7 @@ CARD = ModelCard(
     head_units=16,
     input_mean=(0.0,) * 3,
     input_std=(1.0,) * 3,
+    max_detections=5,
     spacing_mm=SPACING_XYZ,
     hu_clip=(-1000, 500),
 )
@@ -99,16 +104,206 @@ def test_a_folder_of_scans(run_folder: Path, tmp_path: Path) -> None:
         write_nifti(tmp_path / "scans" / f"{name}.nii.gz", Volume(hu, grid))
     out = tmp_path / "nodules"
     result = verb.run(run_folder, tmp_path / "scans", out, keep_ids=True, device="cpu", score_threshold=0.0, batch=2)
-    assert {one.name for one in out.iterdir()} == {"detections.json", "nodules.csv", "manifest.ndjson"}
+    files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    pictures = {
+        f"{kind}/{name}" for kind, end in (("labels", "nii.gz"), ("sheets", "png")) for name in (f"a.{end}", f"b.{end}")
+    }
+    assert files == {"detections.json", "nodules.csv", "manifest.ndjson"} | pictures
     rows = json.loads((out / "detections.json").read_text())
     assert {row["image_id"] for row in rows} == {f"a/{z:04d}" for z in range(5)} | {f"b/{z:04d}" for z in range(4)}
-    with open(out / "nodules.csv") as stream:
-        nodules = list(csv.DictReader(stream))
+    nodules = rows_of(out / "nodules.csv")
     assert set(nodules[0]) == set(COLUMNS)
     assert result.data == {"images": 9, "detections": len(rows), "scans": 2, "nodules": len(nodules)}
     records = [json.loads(line) for line in (out / "manifest.ndjson").read_text().splitlines()]
     assert [record.get("case_id") for record in records] == [None, "a", "b"]
     assert str(tmp_path) not in (out / "manifest.ndjson").read_text()
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with open(path) as stream:
+        return list(csv.DictReader(stream))
+
+
+def same_files(one: Path, other: Path, count: int) -> None:
+    names = {path.relative_to(one) for path in one.rglob("*") if path.is_file()}
+    assert names == {path.relative_to(other) for path in other.rglob("*") if path.is_file()}
+    assert len(names) == count
+    for name in names:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+def write_scans(folder: Path, *depths: int) -> None:
+    folder.mkdir()
+    random = np.random.default_rng(1)
+    for number, depth in enumerate(depths, 1):
+        grid = Grid((depth, 40, 48), (2.0, 1.1, 1.0), (0.0, 0.0, 0.0))
+        hu = random.integers(-1000, 500, grid.shape_zyx).astype(np.int16)
+        write_nifti(folder / f"case_{number}.nii.gz", Volume(hu, grid))
+
+
+def test_threads_and_a_resumed_run_change_no_byte(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lungct.inference import ensemble as searching
+
+    write_scans(tmp_path / "scans", 6, 5, 9, 4)
+    look = {"device": "cpu", "score_threshold": 0.0, "batch": 3, "sheets": False}
+    verb.run(run_folder, tmp_path / "scans", tmp_path / "whole", **look)
+    verb.run(run_folder, tmp_path / "scans", tmp_path / "ahead", workers=3, **look)
+    same_files(tmp_path / "ahead", tmp_path / "whole", 3 + 4)
+    searched, real = [], searching.detect_arrays
+
+    def counted(model: object, images: object, *, ids: list[str], **more: object) -> object:
+        if ids[0].startswith("case_3") and not searched.count("stopped"):
+            searched.append("stopped")
+            raise KeyboardInterrupt
+        searched.append(ids[0].split("/")[0])
+        return real(model, images, ids=ids, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(searching, "detect_arrays", counted)
+    with pytest.raises(KeyboardInterrupt):
+        verb.run(run_folder, tmp_path / "scans", tmp_path / "resumed", **look)
+    searched[:] = ["stopped"]
+    verb.run(run_folder, tmp_path / "scans", tmp_path / "resumed", resume=True, **look)
+    assert set(searched) == {"stopped", "case_3", "case_4"}
+    same_files(tmp_path / "resumed", tmp_path / "whole", 3 + 4)
+
+
+def test_no_finished_scan_is_taken_over_with_other_options(run_folder: Path, tmp_path: Path) -> None:
+    write_scans(tmp_path / "scans", 4, 3)
+    (tmp_path / "scans/case_9.nii.gz").write_bytes(b"no volume")
+    with pytest.raises(InputError, match="case_9"):
+        verb.run(run_folder, tmp_path / "scans", tmp_path / "out", device="cpu", score_threshold=0.0)
+    (tmp_path / "scans/case_9.nii.gz").unlink()
+    again = verb.run(run_folder, tmp_path / "scans", tmp_path / "out", device="cpu", score_threshold=1.0, resume=True)
+    assert again.data["detections"] == 0
+
+
+def test_single_slices_are_not_resumed(run_folder: Path, slices: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--resume has no bearing"):
+        verb.run(run_folder, slices, tmp_path / "out.json", resume=True)
+
+
+def test_a_slice_that_cannot_be_read_stops_or_is_left_out(run_folder: Path, slices: Path, tmp_path: Path) -> None:
+    (slices.parent / "images/a/0001.npz").write_bytes(b"no slice")
+    with pytest.raises(InputError, match=r"0001\.npz"):
+        verb.run(run_folder, slices, tmp_path / "out.json", device="cpu")
+    for workers in (0, 2):
+        look = {"device": "cpu", "score_threshold": 0.0, "keep_going": True, "workers": workers}
+        result = verb.run(run_folder, slices, tmp_path / f"{workers}.json", **look)
+        assert (result.exit_code, result.data["images"], len(result.failed)) == (5, 2, 1)
+        assert {row["image_id"] for row in json.loads((tmp_path / f"{workers}.json").read_text())} == {1, 3}
+    assert (tmp_path / "0.json").read_bytes() == (tmp_path / "2.json").read_bytes()
+
+
+def test_calibrated_scores(run_folder: Path, slices: Path, tmp_path: Path) -> None:
+    look = {"device": "cpu", "score_threshold": 0.0, "sheets": False}
+    shutil.copytree(run_folder, tmp_path / "run")
+    with pytest.raises(InputError, match=r"calibration\.json: no such file"):
+        verb.run(tmp_path / "run", slices, tmp_path / "out.json", calibrated=True, **look)
+    calibration = Calibration("isotonic", scores=(0.0, 1.0), probabilities=(0.5, 1.0))
+    write_calibration(tmp_path / "run/calibration.json", calibration)
+    verb.run(tmp_path / "run", slices, tmp_path / "raw.json", **look)
+    verb.run(tmp_path / "run", slices, tmp_path / "mapped.json", calibrated=True, **look)
+    raw, mapped = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("raw", "mapped"))
+    assert [one["score"] for one in mapped] == pytest.approx([0.5 + one["score"] / 2 for one in raw], abs=2e-6)
+    write_scans(tmp_path / "scans", 4)
+    verb.run(tmp_path / "run", tmp_path / "scans", tmp_path / "raw", **look)
+    verb.run(tmp_path / "run", tmp_path / "scans", tmp_path / "mapped", calibrated=True, **look)
+    raw, mapped = (
+        list(csv.DictReader((tmp_path / n / "nodules.csv").read_text().splitlines())) for n in ("raw", "mapped")
+    )
+    assert [float(one["probability"]) for one in mapped] == pytest.approx(
+        [0.5 + float(one["probability"]) / 2 for one in raw], abs=2e-6
+    )
+    assert [one["coordX"] for one in mapped] == [one["coordX"] for one in raw]
+
+
+def test_operating_points(run_folder: Path, slices: Path, tmp_path: Path) -> None:
+    look = {"device": "cpu", "score_threshold": 0.0, "sheets": False}
+    shutil.copytree(run_folder, tmp_path / "run")
+    path = tmp_path / "run/operating_points.json"
+    write_scans(tmp_path / "scans", 4)
+    verb.run(tmp_path / "run", tmp_path / "scans", tmp_path / "all", **look)
+    scores = sorted((float(one["probability"]) for one in rows_of(tmp_path / "all/nodules.csv")), reverse=True)
+    kept = int(np.argmin(np.diff(scores))) + 1
+    cut = (scores[kept - 1] + scores[kept]) / 2
+    points = (OperatingPoint(0.5, 1.0, 0.1), OperatingPoint(1.0, cut, 0.5), OperatingPoint(8.0, 0.0, 0.9))
+
+    def found(name: str, rate: float, **more: object) -> list[float]:
+        verb.run(tmp_path / "run", tmp_path / "scans", tmp_path / name, fp_per_scan=rate, **look, **more)
+        return [float(one["probability"]) for one in rows_of(tmp_path / name / "nodules.csv")]
+
+    with pytest.raises(InputError, match="--store-into"):
+        found("missing", 1.0)
+    write_operating_points(path, OperatingPoints("scan", points))
+    assert found("one", 1.0) == found("between", 7.9) == scores[:kept]
+    assert found("eight", 8.0) == scores
+    with pytest.raises(InputError, match="no operating point"):
+        found("less", 0.1)
+    # Points in the terms of the model's calibration: the scores that are shown stay the model's own.
+    write_calibration(tmp_path / "run/calibration.json", Calibration("isotonic", scores=(0, 1), probabilities=(0.5, 1)))
+    mapped = tuple(dataclasses.replace(one, score=0.5 + one.score / 2) for one in points)
+    write_operating_points(path, OperatingPoints("scan", mapped, calibration="isotonic"))
+    assert found("mapped", 1.0) == scores[:kept]
+    assert found("shown", 1.0, calibrated=True) == pytest.approx([0.5 + one / 2 for one in scores[:kept]], abs=2e-6)
+    write_operating_points(path, OperatingPoints("scan", mapped, calibration="temperature"))
+    with pytest.raises(InputError, match="by temperature"):
+        found("other map", 1.0)
+    write_operating_points(path, OperatingPoints("scan", points, measured_on={"model_sha256": "0" * 64}))
+    with pytest.raises(InputError, match="other weights"):
+        found("other model", 1.0)
+    with pytest.raises(InputError, match="per scan, and slices are searched"):
+        verb.run(tmp_path / "run", slices, tmp_path / "out.json", fp_per_slice=1.0, dry_run=True)
+    with pytest.raises(UsageError, match="--fp-per-scan has no bearing"):
+        verb.run(tmp_path / "run", slices, tmp_path / "out.json", fp_per_scan=1.0)
+    write_operating_points(path, OperatingPoints("slice", points))
+    verb.run(tmp_path / "run", slices, tmp_path / "out.json", fp_per_slice=1.0, **look)
+    cut_off = json.loads((tmp_path / "out.json").read_text())
+    verb.run(tmp_path / "run", slices, tmp_path / "whole.json", **look)
+    whole = json.loads((tmp_path / "whole.json").read_text())
+    assert cut_off == [one for one in whole if one["score"] >= cut]
+
+
+def test_the_side_by_a_mask_that_lies_by(run_folder: Path, tmp_path: Path) -> None:
+    look = {"device": "cpu", "score_threshold": 0.0, "sheets": False}
+    write_scans(tmp_path / "scans", 4)
+    verb.run(run_folder, tmp_path / "scans", tmp_path / "bare", **look)
+    bare = rows_of(tmp_path / "bare/nodules.csv")
+    assert {row["side"] for row in bare} == {""}
+    grid = Grid((4, 40, 48), (2.0, 1.1, 1.0), (0.0, 0.0, 0.0))
+    between = np.median([float(row["coordX"]) for row in bare])
+    mask = np.where(np.arange(48) < between, 1, 2) * np.ones(grid.shape_zyx)
+    write_nifti(tmp_path / "scans/lungs/case_1.nii.gz", Volume(mask.astype(np.uint8), grid))
+    verb.run(run_folder, tmp_path / "scans", tmp_path / "out", **look)
+    clear = [row for row in rows_of(tmp_path / "out/nodules.csv") if abs(float(row["coordX"]) - between) > 1]
+    assert {row["side"] for row in clear} == {"right", "left"}
+    assert all((float(row["coordX"]) < between) == (row["side"] == "right") for row in clear)
+
+
+def test_a_scan_smaller_than_a_stride(run_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    grid = Grid((2, 3, 5), (1.5, 1.0, 1.0), (0.0, 0.0, 0.0))
+    write_nifti(tmp_path / "scans/case_1.nii.gz", Volume(np.zeros(grid.shape_zyx, np.int16), grid))
+    result = verb.run(run_folder, tmp_path / "scans", tmp_path / "out", device="cpu", score_threshold=0.0)
+    assert result.data["images"] == 2
+    for row in json.loads((tmp_path / "out/detections.json").read_text()):
+        x, y, width, height = row["bbox"]
+        assert x >= 0 and y >= 0 and x + width <= 5 and y + height <= 3  # noqa: PT018
+
+
+@pytest.mark.parametrize("detector", ["faster-rcnn", "retinanet", "fcos"])
+def test_a_network_that_answers_nan_does_not_pass_for_one_that_finds_nothing(
+    detector: str, slices: Path, tmp_path: Path
+) -> None:
+    card = dataclasses.replace(CARD, detector=detector)
+    weights = build_detector(card).state_dict()
+    first = next(name for name in weights if name.startswith("backbone.body"))
+    weights[first] = torch.full_like(weights[first], float("nan"))
+    save_tensors(tmp_path / "model.safetensors", weights, card.to_json())
+    with pytest.raises(InputError, match="not finite numbers"):
+        verb.run(tmp_path / "model.safetensors", slices, tmp_path / "out.json", device="cpu")
+    assert not (tmp_path / "out.json").exists()
 
 
 def test_shards_joined_are_the_whole(run_folder: Path, tmp_path: Path) -> None:
@@ -119,14 +314,12 @@ def test_shards_joined_are_the_whole(run_folder: Path, tmp_path: Path) -> None:
         hu = random.integers(-1000, 500, grid.shape_zyx).astype(np.int16)
         write_nifti(tmp_path / "scans" / f"case_{number}.nii.gz", Volume(hu, grid))
     for name, shard in (("whole", "0/1"), ("p0", "0/3"), ("p1", "1/3"), ("p2", "2/3")):
-        verb.run(
-            run_folder, tmp_path / "scans", tmp_path / name, device="cpu", score_threshold=0.0, batch=2, shard=shard
-        )
+        look = {"device": "cpu", "score_threshold": 0.0, "batch": 2, "sheets": False}
+        verb.run(run_folder, tmp_path / "scans", tmp_path / name, shard=shard, **look)
     parts = [tmp_path / f"p{index}" for index in (1, 2, 0)]
     assert merge(parts, tmp_path / "joined").cases == 5
     assert sum(any(json.loads((one / "detections.json").read_text())) for one in parts) >= 2
-    for name in ("detections.json", "nodules.csv", "manifest.ndjson"):
-        assert (tmp_path / "joined" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    same_files(tmp_path / "joined", tmp_path / "whole", 3 + 5)
 
 
 def test_single_slices_are_not_shared_out(run_folder: Path, slices: Path, tmp_path: Path) -> None:

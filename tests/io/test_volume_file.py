@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK
 
 from lungct.errors import InputError
-from lungct.io.volume_file import read_grid, read_plane, read_volume, volume_stem, volume_suffix
+from lungct.io.volume_file import read_grid, read_plane, read_volume, volume_planes, volume_stem, volume_suffix
 
 
 @pytest.mark.parametrize("suffix", [".mha", ".mhd", ".nrrd", ".nii.gz", ".nii"])
@@ -26,6 +27,35 @@ def test_every_format_gives_the_same_place(tmp_path: Path, suffix: str) -> None:
         index = np.rint(volume.grid.to_index(world)).astype(int)
         assert volume.hu[tuple(index[::-1])] == image[x, y, z]
         np.testing.assert_allclose(volume.grid.to_world(index.astype(float)), world, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["a.mha", "a.mhd", "packed.mha", "a.nrrd", "a.nii.gz", "a.nii", "scaled.nii.gz"])
+def test_planes_are_those_of_the_volume(tmp_path: Path, name: str) -> None:
+    image = SimpleITK.GetImageFromArray(np.arange(60, dtype=np.int16).reshape(5, 3, 4))
+    image.SetOrigin((-10.0, 20.0, 30.0))
+    SimpleITK.WriteImage(image, str(tmp_path / name), useCompression=name.startswith("packed"))
+    if name.startswith("scaled"):
+        nibabel.save(nibabel.Nifti1Image(np.arange(60.0).reshape(4, 3, 5) / 7, np.eye(4)), tmp_path / name)
+    volume = read_volume(tmp_path / name)
+    with volume_planes(tmp_path / name) as planes:
+        assert planes.grid == volume.grid
+        for z in (0, 1, 3, 4):  # one is passed over
+            assert (planes.read(z) == volume.hu[z]).all()
+            assert planes.read(z).dtype == volume.hu.dtype if name.endswith((".mha", ".mhd")) else True
+
+
+def test_a_file_cut_short_is_found_out_at_the_plane_that_is_lost(tmp_path: Path) -> None:
+    hu = np.random.default_rng(0).integers(-1000, 500, (40, 64, 64)).astype(np.int16)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(hu), str(tmp_path / "a.nii.gz"))
+    whole = (tmp_path / "a.nii.gz").read_bytes()
+    (tmp_path / "a.nii.gz").write_bytes(whole[: len(whole) // 2])
+    with volume_planes(tmp_path / "a.nii.gz") as planes:
+        assert (planes.read(0) == hu[0]).all()
+        with pytest.raises(InputError, match=r"a\.nii\.gz: not readable as NIfTI"):
+            planes.read(39)
+    (tmp_path / "a.nii.gz").write_bytes(whole[:-6] + bytes([whole[-6] ^ 1]) + whole[-5:])  # in the checksum
+    with volume_planes(tmp_path / "a.nii.gz") as planes, pytest.raises(InputError, match="not readable as NIfTI"):
+        planes.read(39)
 
 
 def test_names() -> None:

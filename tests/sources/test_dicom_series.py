@@ -12,6 +12,7 @@ from lungct.errors import InputError
 from lungct.io.manifest import read_manifest
 from lungct.preprocessing.preprocess import PreprocessOptions, preprocess
 from lungct.preprocessing.scans import VolumeOptions
+from lungct.sources.planes import scan_planes
 from lungct.sources.pseudonym import Naming
 from lungct.sources.source import SourceOptions, read_source
 
@@ -29,6 +30,28 @@ def test_slices_are_sorted_and_rescaled(tmp_path: Path) -> None:
     assert volume.grid.shape_zyx == (4, 6, 5)
     assert volume.grid.spacing_mm_zyx == pytest.approx((2.5, 0.8, 0.7))
     assert volume.grid.origin_lps_mm == (-20.0, -30.0, 10.0)
+
+
+@pytest.mark.parametrize("tilt", [0.0, 1.4])
+def test_planes_are_those_of_the_volume(tmp_path: Path, tilt: float) -> None:
+    for number, z_mm in enumerate(HEIGHTS):
+        place = [-20.0, -30.0 + tilt * number, z_mm]
+        write_slice(tmp_path / f"{number * 3 % 4}.dcm", z_mm, ImagePositionPatient=place)
+    (scan,) = read_source(tmp_path).scans
+    volume = scan.load()
+    with scan_planes(scan) as planes:
+        assert planes.grid == volume.grid
+        assert all((planes.read(z) == volume.hu[z]).all() for z in range(len(volume.hu)))
+
+
+def test_a_broken_slice_is_named_by_its_number_when_its_turn_comes(tmp_path: Path) -> None:
+    write_series(tmp_path, HEIGHTS)
+    (scan,) = read_source(tmp_path).scans
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes()[:-20])
+    with scan_planes(scan) as planes, pytest.raises(InputError, match="slice 3 of 4 cannot be read") as raised:
+        planes.read(2)
+    assert not any(secret in str(raised.value) for secret in SECRETS)
 
 
 @pytest.mark.parametrize("blank", [False, True])

@@ -1,0 +1,87 @@
+"""How a detector is run and what is written of what it finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lungct.inference.link import LinkOptions
+from lungct.io.weights_header import WEIGHTS
+from lungct.preprocessing.shard import WHOLE, Shard
+from lungct.registry import AMP, FUSE_IOU, LABEL_SHAPES, NODULE_SCORES
+from lungct.sources.pseudonym import Naming
+
+
+@dataclass(frozen=True)
+class ScanOutputs:
+    """What is written of a scan beside the tables.
+
+    Attributes:
+        labels: one of ``LABEL_SHAPES``; None writes no label volume.
+        sheets: write a contact sheet.
+        lung_mask: method of ``LUNG_MASKS`` to tell the side by where no mask lies beside the scan; None tells none.
+    """
+
+    labels: str | None = LABEL_SHAPES[0]
+    sheets: bool = True
+    lung_mask: str | None = None
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """How a detector is run.
+
+    Attributes:
+        batch: slices per network pass.
+        amp: number format of the network, one of ``AMP``.
+        score_threshold: lowest score of a slice detection that is reported, or linked.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        threads: CPU threads; 0 leaves the library's choice.
+        workers: scans that threads read ahead while the network runs, of a COCO file slices; 0 reads in between.
+        override: run on slices that differ from the training's in spacing or HU range.
+        link: how slice detections of a scan become nodules.
+        drop_outliers: leave out slice detections that lie far from the others of their scan.
+        nodule_score: which score of a nodule is its probability, one of ``NODULE_SCORES``.
+        fp_rate: false positives per scan, of a COCO file per slice, at whose operating point nodules, or detections,
+            are cut; None cuts at ``score_threshold`` alone.
+        calibrated: bring scores to probabilities by the run's calibration.
+        keep_going: leave out scans or slices that cannot be read.
+        resume: take over scans that an interrupted run has finished with the same options.
+        naming: how the identifiers of scans become names.
+        shard: which of the scans to search; single slices are not shared out.
+        outputs: what is written of a scan beside the tables.
+        ensemble: further run folders whose models detect together with the first.
+        tta: views of each slice, of ``registry.TTA``.
+        fuse_iou: from which on boxes of two views or models are of one thing.
+    """
+
+    batch: int = 4
+    amp: str = AMP[0]
+    score_threshold: float = 0.05
+    device: str = "auto"
+    threads: int = 0
+    workers: int = 0
+    override: bool = False
+    link: LinkOptions = field(default_factory=LinkOptions)
+    drop_outliers: bool = False
+    nodule_score: str = NODULE_SCORES[0]
+    fp_rate: float | None = None
+    calibrated: bool = False
+    keep_going: bool = False
+    resume: bool = False
+    naming: Naming = field(default_factory=Naming)
+    shard: Shard = WHOLE
+    outputs: ScanOutputs = field(default_factory=ScanOutputs)
+    ensemble: tuple[Path, ...] = ()
+    tta: str = "none"
+    fuse_iou: float = FUSE_IOU
+
+
+def weights_of(run: Path) -> Path:
+    """The weights of a run folder, or of a .safetensors file itself."""
+    return run / WEIGHTS if run.is_dir() else run
+
+
+def folder_of(run: Path) -> Path:
+    """Where a model's calibration and operating points lie."""
+    return run if run.is_dir() else run.parent

@@ -1,0 +1,66 @@
+"""A scan on the model's grid as batches of slice stacks, from its file on, in the memory of a few slices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungct.ct.axial import axial, on_grid, stacks
+from lungct.inference.model_grid import hu_range, model_grid
+from lungct.sources.planes import scan_planes
+from lungct.types import Grid, Scan
+
+if TYPE_CHECKING:
+    from lungct.models.card import ModelCard
+
+Batch: TypeAlias = Sequence[tuple[int, NDArray[np.int16]]]
+"""z indices and their (C, Y, X) stacks."""
+
+
+@dataclass(frozen=True)
+class Grids:
+    """Where the voxels of one scan lie.
+
+    Attributes:
+        own: in its stored index order.
+        canonical: the same voxels in LPS-canonical order.
+        searched: the model's grid over it.
+    """
+
+    own: Grid
+    canonical: Grid
+    searched: Grid
+
+
+def scan_view(
+    scan: Scan, card: ModelCard, context: int, batch: int, override: bool
+) -> Iterator[Grids | Batch]:
+    """First the grids, then every slice of the searched one, ``batch`` at a time, in the order of the file.
+
+    Raises:
+        InputError: what reading the scan raises; a model that no scan can be fitted to.
+    """
+    with scan_planes(scan) as planes:
+        view = axial(planes)
+        grid = model_grid(view.grid, card, scan.case_id, override)
+        yield Grids(planes.grid, view.grid, grid)
+        depth = grid.shape_zyx[0]
+        order = range(depth - 1, -1, -1) if view.from_head else range(depth)
+        held: list[tuple[int, NDArray[np.int16]]] = []
+        for one in stacks(on_grid(view, grid, hu_range(card)), order, context):
+            held.append(one)
+            if len(held) == batch:
+                yield held
+                held = []
+        if held:
+            yield held
+
+
+def own_slices(scan: Scan, wanted: set[int]) -> dict[int, NDArray[Any]]:
+    """The (Y, X) HU of some slices of a scan in LPS-canonical order, z -> slice."""
+    with scan_planes(scan) as planes:
+        return {z: plane for z, plane in axial(planes) if z in wanted} if wanted else {}

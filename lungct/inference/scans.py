@@ -1,0 +1,174 @@
+"""Whole scans through a detector: each scan's slices, nodules and pictures, then the tables of all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lungct.errors import InputError, LungctError
+from lungct.inference.ensemble import Ensemble
+from lungct.inference.found_csv import row_of, write_found
+from lungct.inference.link import FoundNodule, link
+from lungct.inference.options import PredictOptions
+from lungct.inference.outliers import without_outliers
+from lungct.inference.read_ahead import ReadAhead
+from lungct.inference.scan_outputs import with_sides, write_scan_labels, write_sheet
+from lungct.inference.scan_view import Batch, Grids, scan_view
+from lungct.inference.scoring import Scoring
+from lungct.io import atomic
+from lungct.io.case_lists import slice_name
+from lungct.io.coco import detection_rows
+from lungct.io.manifest import files_of, write_manifest
+from lungct.preprocessing.cases import Ledger, Record
+from lungct.preprocessing.input_key import said_of_scan, scan_key
+from lungct.types import Detections, Progress, Scan
+
+RESULTS = "detections.json"
+NODULES = "nodules.csv"
+RECORD_SCHEMA = "lungct.found/1"
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What came of all scans: slices, detections, nodules; names of the scans; ``case: reason`` of those left out."""
+
+    slices: int
+    detections: int
+    nodules: int
+    scans: tuple[str, ...]
+    failed: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ScanSearch:
+    """Searches scans and writes a folder.
+
+    Attributes:
+        lungs: folder of lung masks, where the source has one.
+        stated: what decides the output, for the manifest and for ``--resume``.
+    """
+
+    model: Ensemble
+    options: PredictOptions
+    scoring: Scoring
+    lungs: Path
+    stated: Mapping[str, Any]
+    progress: Progress
+
+    def run(self, scans: Sequence[Scan], out: Path, *, overwrite: bool) -> Searched:
+        """Search the scans of this shard.
+
+        Raises:
+            InputError: a scan that cannot be read; under ``keep_going`` only where every scan fails.
+            OutputExists: the output must not be written.
+        """
+        shard, resume = self.options.shard, self.options.resume
+        mine = shard.part(scans)
+        with atomic.staged_folder(out, command="predict", overwrite=overwrite, resume=resume) as folder:
+            ledger = Ledger(folder, json.dumps(self.stated, sort_keys=True))
+            done, failed = self._all(mine, ledger)
+            if not done and shard.is_whole:
+                raise InputError(f"every scan failed; the first: {failed[0]}")
+            records = [one["record"] for one in done]
+            ledger.close(name for record in records for name in files_of(record))
+            atomic.write_json(folder / RESULTS, [row for one in done for row in one["detections"]])
+            write_found(folder / NODULES, [row for one in done for row in one["nodules"]])
+            names = ([one.case_id for one in scans], [one["case_id"] for one in records])
+            facts = shard.facts(names[0], [said_of_scan(one) for one in scans], names[1])
+            write_manifest(folder, "predict", self.stated, records, shard=facts)
+        totals = {name: sum(one[name] for one in records) for name in ("slices", "detections", "nodules")}
+        return Searched(**totals, scans=tuple(names[1]), failed=tuple(failed))
+
+    def _all(self, scans: Sequence[Scan], ledger: Ledger) -> tuple[list[Record], list[str]]:
+        found: dict[str, Record] = {}
+        if self.options.resume:
+            kept = {one.case_id: ledger.finished(one.case_id, self._key(one)) for one in scans}
+            found = {name: record for name, record in kept.items() if record is not None}
+        failed: dict[str, str] = {}
+        left = [one for one in scans if one.case_id not in found]
+        for scan, view in ReadAhead(left, self._view, self.options.workers):
+            self.progress("scans", len(found) + len(failed), len(scans))
+            try:
+                record = self._one(scan, view, ledger.staging)
+            except LungctError as problem:
+                if not self.options.keep_going:
+                    raise
+                failed[scan.case_id] = str(problem)
+                continue
+            ledger.store(scan.case_id, self._key(scan), record, files_of(record["record"]))
+            found[scan.case_id] = record
+        self.progress("scans", len(scans), len(scans))
+        lines = [f"{one.case_id}: {failed[one.case_id]}" for one in scans if one.case_id in failed]
+        return [found[one.case_id] for one in scans if one.case_id in found], lines
+
+    def _key(self, scan: Scan) -> str:
+        mask = self.lungs / f"{scan.case_id}.nii.gz"
+        return scan_key(scan, (mask,) if mask.is_file() else ())
+
+    def _view(self, scan: Scan) -> Iterator[Grids | Batch]:
+        model, options = self.model, self.options
+        return scan_view(scan, model.card, model.in_channels, options.batch, options.override)
+
+    def _one(self, scan: Scan, view: Iterator[Grids | Batch], folder: Path) -> Record:
+        grids = next(view)
+        assert isinstance(grids, Grids)
+        found = self._detect(scan.case_id, view, grids.searched.shape_zyx[0])
+        if self.options.drop_outliers:
+            found = without_outliers(found)
+        nodules = self._nodules(scan, found, grids)
+        marks = [self.scoring.shown(found[z]) for z in sorted(found)]
+        by, outputs = self.options.nodule_score, self.options.outputs
+        files = []
+        if outputs.labels is not None:
+            files.append(write_scan_labels(folder, scan, nodules, grids, outputs.labels))
+        if outputs.sheets:
+            files.append(write_sheet(folder, scan, nodules, grids, by))
+        categories = self.model.card.categories
+        return {
+            "record": _record(scan, grids, sum(map(len, marks)), len(nodules), files),
+            "detections": detection_rows(marks),
+            "nodules": [row_of(one, number, categories, by) for number, one in enumerate(nodules, 1)],
+        }
+
+    def _detect(self, case_id: str, view: Iterator[Grids | Batch], slices: int) -> dict[int, Detections]:
+        found: dict[int, Detections] = {}
+        done = 0
+        for batch in view:
+            assert not isinstance(batch, Grids)
+            places = [z for z, _ in batch]
+            names = [slice_name(case_id, z) for z in places]
+            stacked = [one for _, one in batch]
+            look = {"score_threshold": self.options.score_threshold, "batch": self.options.batch}
+            marks = self.model.detect_stacks(stacked, ids=names, amp=self.options.amp, **look)
+            found.update({z: mark for z, mark in zip(places, marks, strict=True) if len(mark)})
+            done += len(places)
+            self.progress(f"slices of {case_id}", done, slices)
+        return found
+
+    def _nodules(self, scan: Scan, found: Mapping[int, Detections], grids: Grids) -> list[FoundNodule]:
+        """Linked, above the operating point, best first."""
+        by = self.options.nodule_score
+        linked = link(found, grids.searched, self.options.link, case_id=scan.case_id)
+        kept = [one for one in linked if self.scoring.keeps(one.by(by))]
+        kept = [one if self.scoring.shown_by is None else one.calibrated(self.scoring.shown_by) for one in kept]
+        kept = with_sides(kept, scan, self.lungs, self.options.outputs.lung_mask)
+        return sorted(kept, key=lambda one: (-one.by(by), one.slices, one.box_xyxy_px))
+
+
+def _record(scan: Scan, grids: Grids, detections: int, nodules: int, files: Sequence[str]) -> Record:
+    grid = grids.searched
+    return {
+        "schema": RECORD_SCHEMA,
+        "case_id": scan.case_id,
+        "patient_id": scan.patient_id,
+        "spacing_mm": list(grid.spacing_mm_zyx[::-1]),
+        "origin_mm": list(grid.origin_lps_mm),
+        "direction": list(grid.direction),
+        "slices": grid.shape_zyx[0],
+        "detections": detections,
+        "nodules": nodules,
+        **({"files": list(files)} if files else {}),
+    }

@@ -1,0 +1,77 @@
+"""Which detections of a model are kept at an operating point, and what their scores become."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from lungct.errors import InputError
+from lungct.inference.options import PredictOptions, folder_of, weights_of
+from lungct.io.calibration import FILE_NAME as CALIBRATION
+from lungct.io.calibration import Calibration, read_calibration
+from lungct.io.manifest import sha256_of
+from lungct.io.operating_points import FILE_NAME as OPERATING_POINTS
+from lungct.io.operating_points import read_operating_points
+from lungct.types import Detections
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What happens to scores after detection.
+
+    Attributes:
+        least: lowest score that is kept; None keeps all.
+        least_by: the map that scores go through before they are held against ``least``; None holds them as they are.
+        shown_by: the map that the scores that are written go through; None writes them as they are.
+    """
+
+    least: float | None = None
+    least_by: Calibration | None = None
+    shown_by: Calibration | None = None
+
+    def keeps(self, score: float) -> bool:
+        """Whether a score, as the model gives it, is kept."""
+        if self.least is None:
+            return True
+        given = np.asarray([score], dtype=np.float64)
+        return bool((given if self.least_by is None else self.least_by.apply(given))[0] >= self.least)
+
+    def shown(self, found: Detections) -> Detections:
+        """The same detections with the scores that are written."""
+        return found if self.shown_by is None else replace(found, scores=self.shown_by.apply(found.scores))
+
+    def at_least(self, found: Detections) -> Detections:
+        """The detections of a slice that are kept."""
+        mine = np.array([self.keeps(float(one)) for one in found.scores], dtype=bool)
+        return replace(
+            found, boxes_xyxy_px=found.boxes_xyxy_px[mine], scores=found.scores[mine], labels=found.labels[mine]
+        )
+
+
+def scoring_of(run: Path, options: PredictOptions, *, unit: str) -> Scoring:
+    """What the options ask of scores, by the calibration and the operating points that lie in the run folder.
+
+    Args:
+        unit: what is searched, ``scan`` or ``slice``.
+
+    Raises:
+        InputError: what is asked for is not there, broken, of another model or of the other unit.
+    """
+    folder = folder_of(run)
+    shown_by = read_calibration(folder / CALIBRATION) if options.calibrated else None
+    if options.fp_rate is None:
+        return Scoring(shown_by=shown_by)
+    path = folder / OPERATING_POINTS
+    points = read_operating_points(path)
+    if points.unit != unit:
+        found = f"its rates are false positives per {points.unit}, and {unit}s are searched"
+        raise InputError.of(path, found, f"evaluate what predict finds on {unit}s with --store-into")
+    if points.measured_on.get("model_sha256", "") not in ("", sha256_of(weights_of(run))):
+        raise InputError.of(path, "its points are of other weights", "evaluate this model's detections")
+    least_by = read_calibration(folder / CALIBRATION) if points.calibration else None
+    if least_by is not None and least_by.method != points.calibration:
+        found = f"its scores went through a map by {points.calibration}, {CALIBRATION} is one by {least_by.method}"
+        raise InputError.of(path, found, "evaluate again with --store-into")
+    return Scoring(points.at(options.fp_rate).score, least_by, shown_by)
