@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lungct.data.dataset import SliceReader
+from lungct.data.reader import SliceReader
 from lungct.errors import InputError, LungctError
 from lungct.io.coco import CocoImage, CocoTruth
 from lungct.models.detector import LoadedModel

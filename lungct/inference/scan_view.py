@@ -36,9 +36,7 @@ class Grids:
     searched: Grid
 
 
-def scan_view(
-    scan: Scan, card: ModelCard, context: int, batch: int, override: bool
-) -> Iterator[Grids | Batch]:
+def scan_view(scan: Scan, card: ModelCard, context: int, batch: int, override: bool) -> Iterator[Grids | Batch]:
     """First the grids, then every slice of the searched one, ``batch`` at a time, in the order of the file.
 
     Raises:

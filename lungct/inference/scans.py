@@ -141,8 +141,10 @@ class ScanSearch:
             places = [z for z, _ in batch]
             names = [slice_name(case_id, z) for z in places]
             stacked = [one for _, one in batch]
-            look = {"score_threshold": self.options.score_threshold, "batch": self.options.batch}
-            marks = self.model.detect_stacks(stacked, ids=names, amp=self.options.amp, **look)
+            options = self.options
+            marks = self.model.detect_stacks(
+                stacked, ids=names, score_threshold=options.score_threshold, batch=options.batch, amp=options.amp
+            )
             found.update({z: mark for z, mark in zip(places, marks, strict=True) if len(mark)})
             done += len(places)
             self.progress(f"slices of {case_id}", done, slices)

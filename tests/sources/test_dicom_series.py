@@ -44,6 +44,16 @@ def test_planes_are_those_of_the_volume(tmp_path: Path, tilt: float) -> None:
         assert all((planes.read(z) == volume.hu[z]).all() for z in range(len(volume.hu)))
 
 
+def test_planes_of_a_gap_are_filled_as_in_the_volume(tmp_path: Path) -> None:
+    write_series(tmp_path, [10.0, 12.5, 20.0, 22.5, 25.0, 30.0, 32.5])
+    (scan,) = read_source(tmp_path, options=SourceOptions(missing_slices="interpolate")).scans
+    volume = scan.load()
+    assert volume.filled_z == (2, 3, 7)
+    with scan_planes(scan) as planes:
+        assert all((planes.read(z) == volume.hu[z]).all() for z in range(len(volume.hu)))
+        assert planes.read(2).dtype == volume.hu.dtype
+
+
 def test_a_broken_slice_is_named_by_its_number_when_its_turn_comes(tmp_path: Path) -> None:
     write_series(tmp_path, HEIGHTS)
     (scan,) = read_source(tmp_path).scans
