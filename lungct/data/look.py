@@ -6,15 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 from torchvision.transforms.v2 import functional as v2
 
-from lungct.ct.enhance import Enhancement, enhance
+from lungct.ct.clahe import clahe
+from lungct.ct.enhance import TILES
 from lungct.data.augmentation import Augmentation
 
 LEAST_SIDE_PX = 16
 """CLAHE's tiles need so many pixels; smaller windows are left as they are."""
+_GRAYS = np.arange(256.0)
 
 
 @dataclass(frozen=True)
@@ -59,29 +61,29 @@ def draw_look(random: np.random.Generator, how: Augmentation) -> Look:
     )
 
 
-def equalised(image_hu: Tensor, hu_window: tuple[float, float], look: Look) -> Tensor:
-    """(C, Y, X) int16 HU after CLAHE of each channel, where the look has one."""
-    if not look.clahe or min(image_hu.shape[1:]) < LEAST_SIDE_PX:
-        return image_hu
-    low, high = (int(one) for one in hu_window)
-    how = Enhancement(clahe=look.clahe)
-    planes: list[NDArray[np.int16]] = [enhance(plane, (low, high), how) for plane in image_hu.numpy()]
-    return torch.from_numpy(np.stack(planes))
+def equalised(image: Tensor, look: Look) -> Tensor:
+    """(C, Y, X) float32 in 0..1 after CLAHE of each channel on 256 grays, where the look has one."""
+    if not look.clahe or min(image.shape[1:]) < LEAST_SIDE_PX:
+        return image
+    grays = np.rint(image.numpy() * 255).astype(np.intp)
+    planes = [clahe(plane, _GRAYS, look.clahe, TILES) for plane in grays]
+    return torch.from_numpy(np.stack(planes)).div_(255)
 
 
 def changed(image: Tensor, look: Look, hu_span: float) -> Tensor:
-    """(C, Y, X) float32 in 0..1, overwritten, after the rest of the look; any number of channels.
+    """(C, Y, X) float32 in 0..1, overwritten, after the look; any number of channels.
 
     Args:
         hu_span: HU between 0 and 1.
     """
+    image = equalised(image, look)
     if look.gain != 1 or look.offset:
         image = image.sub_(0.5).mul_(look.gain).add_(0.5 + look.offset).clamp_(0, 1)
     if look.gamma != 1:
         image = v2.adjust_gamma(image, look.gamma)
     if look.blur_px:
-        side = 2 * max(1, round(2 * look.blur_px)) + 1
-        image = v2.gaussian_blur(image, [side, side], [look.blur_px, look.blur_px])
+        sigma = (0, look.blur_px, look.blur_px)  # torch's convolution would be planned anew for every size
+        image = torch.from_numpy(ndimage.gaussian_filter(image.numpy(), sigma, mode="mirror", truncate=3))
     if look.noise_hu:
         noise = np.random.default_rng(look.noise_seed).standard_normal(tuple(image.shape), dtype=np.float32)
         image = image.add_(torch.from_numpy(noise), alpha=look.noise_hu / hu_span).clamp_(0, 1)

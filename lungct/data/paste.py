@@ -20,8 +20,10 @@ from lungct.types import FloatArray
 TRIES = 8
 LEAST_MARGIN_PX, MARGIN = 2.0, 0.25
 """Round a nodule lies a seam as wide as a quarter of it and at least 2 px, in which it fades into its new place."""
-CACHED_SLICES = 2000
-"""Of so many slices the lungs are kept, as whole distances to their edge up to 255 px: .25 MB for 512 x 512."""
+STEP = 2
+"""The lungs are looked for on every second pixel."""
+CACHED_SLICES = 8000
+"""Of so many slices they are kept, as distances to their edge: 64 KB for 512 x 512."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +81,12 @@ class Paster:
         return image_hu, boxes, labels
 
     def _depth(self, number: int, image_hu: NDArray[np.int16]) -> NDArray[np.uint8]:
-        """(Y, X) distance of each pixel to the outside of the lungs, px; 0 outside."""
+        """(Y / 2, X / 2) of every second pixel: half the side, px, of the square of lung round it; 0 outside."""
         found = self._depths.get(number)
         if found is None:
-            lungs = np.pad(lungs_of_slice(image_hu[len(image_hu) // 2]), 1)
-            found = np.minimum(ndimage.distance_transform_edt(lungs)[1:-1, 1:-1], 255).astype(np.uint8)
+            lungs = np.pad(lungs_of_slice(image_hu[len(image_hu) // 2, ::STEP, ::STEP]), 1)
+            far = ndimage.distance_transform_cdt(lungs, metric="chessboard")[1:-1, 1:-1]
+            found = np.clip(STEP * far - STEP + 1, 0, 255).astype(np.uint8)
             if len(self._depths) < CACHED_SLICES:
                 self._depths[number] = found
         return found
@@ -148,10 +151,10 @@ def _place(
     """A place for the cutting's corner, nodule and seam inside the lungs and clear of every box; None for nowhere."""
     x1, y1, x2, y2 = one.box_xyxy_px
     radius, margin = max(x2 - x1, y2 - y1) / 2, _margin(one.box_xyxy_px)
-    rows, columns = np.nonzero(depth >= min(radius + margin, 255))
-    for _ in range(TRIES if len(rows) else 0):
-        chosen = int(random.integers(len(rows)))
-        x, y = round(columns[chosen] + 0.5 - (x1 + x2) / 2), round(rows[chosen] + 0.5 - (y1 + y2) / 2)
+    deep = np.flatnonzero(depth >= min(radius + margin, 255))
+    for _ in range(TRIES if len(deep) else 0):
+        row, column = divmod(int(deep[int(random.integers(len(deep)))]), depth.shape[1])
+        x, y = round(STEP * column + 0.5 - (x1 + x2) / 2), round(STEP * row + 0.5 - (y1 + y2) / 2)
         box = (x + x1 - margin, y + y1 - margin, x + x2 + margin, y + y2 + margin)
         if all(box[0] >= u2 or box[2] <= u1 or box[1] >= v2 or box[3] <= v1 for u1, v1, u2, v2 in taken):
             return x, y

@@ -82,6 +82,9 @@ def turned(
     back = np.linalg.inv(np.array(turn.matrix))
     linear = back * size / extent[:, None]
     middle = (size / 2 - back @ (np.array(turn.shift) * size) + offset_xy) * 2 / extent - 1
-    theta = torch.tensor(np.column_stack((linear, middle)), dtype=torch.float32)[None]
-    grid = F.affine_grid(theta, [1, len(image), size_xy[1], size_xy[0]], align_corners=False)
+    columns, rows = (torch.from_numpy(((np.arange(n) + 0.5) * 2 / n - 1).astype(np.float32)) for n in size_xy)
+    grid = torch.empty(1, size_xy[1], size_xy[0], 2)
+    for axis in (0, 1):
+        across, down = float(linear[axis, 0]), float(linear[axis, 1])
+        torch.add((rows * down + float(middle[axis]))[:, None], columns * across, out=grid[0, ..., axis])
     return F.grid_sample(image[None], grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]

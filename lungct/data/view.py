@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lungct.data.augmentation import DEFAULT, Augmentation
-from lungct.data.look import Look, changed, equalised
+from lungct.data.look import Look, changed
 from lungct.data.turn import Turn, draw_turn, turned
 from lungct.types import FloatArray
 
@@ -92,7 +92,7 @@ class View:
 def to_unit(image_hu: Tensor, hu_window: tuple[float, float]) -> Tensor:
     """(C, Y, X) HU of any dtype to float32 in 0..1 over the window, clipped."""
     low, high = hu_window
-    return ((image_hu.float() - low) / (high - low)).clamp_(0, 1)
+    return image_hu.to(torch.float32, copy=True).sub_(low).div_(high - low).clamp_(0, 1)
 
 
 def magnified(image: Tensor, factor: float) -> Tensor:
@@ -163,7 +163,7 @@ def show_image(image_hu: Tensor, view: View, hu_window: tuple[float, float], loo
     (x, y), (width, height) = view.corner_xy_px, view.window_xy_px
     if view.turn is not None:
         x, y, width, height = view.turn.reach(view.corner_xy_px, view.factor, view.size_xy, image_hu.shape)
-    image = to_unit(equalised(image_hu[:, y : y + height, x : x + width], hu_window, look), hu_window)
+    image = to_unit(image_hu[:, y : y + height, x : x + width], hu_window)
     image = changed(image, look, hu_window[1] - hu_window[0])
     if view.turn is None:
         image = magnified(image, view.factor)[:, : view.size_xy[1], : view.size_xy[0]]

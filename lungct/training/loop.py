@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,16 @@ def training_batches(
     return batches, make_loader(dataset, batches, workers=workers, pin=device.type == "cuda")
 
 
+def ahead(loader: DataLoader[Any]) -> Iterator[Any]:
+    """The batches of a loader, each made in a thread while the one before is learned from."""
+    with ThreadPoolExecutor(1) as thread:
+        batches = iter(loader)
+        coming = thread.submit(next, batches, None)
+        while (loaded := coming.result()) is not None:
+            coming = thread.submit(next, batches, None)
+            yield loaded
+
+
 def run_epoch(
     learner: Learner,
     loader: DataLoader[Any],
@@ -87,7 +98,7 @@ def run_epoch(
     per_epoch = steps_of(len(loader), together)
     sums: dict[str, float] = defaultdict(float)
     step, rate = epoch * per_epoch, 0.0
-    for number, loaded in enumerate(loader):
+    for number, loaded in enumerate(ahead(loader)):
         if isinstance(loaded, InputError):
             raise loaded
         if number % together == 0:

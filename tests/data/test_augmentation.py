@@ -12,6 +12,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as v2
 
+from lungct.ct.enhance import Enhancement, enhance
 from lungct.data.augmentation import NONE, PRESETS, Augmentation
 from lungct.data.look import Look, changed, draw_look, equalised
 from lungct.data.turn import Turn
@@ -183,10 +184,18 @@ def test_looks_do_what_they_say() -> None:
 
 def test_clahe_widens_a_narrow_range_and_spares_tiny_windows() -> None:
     random = np.random.default_rng(0)
-    image_hu = torch.from_numpy(random.normal(-850, 30, (2, 64, 64)).astype(np.int16))
-    assert float(equalised(image_hu, WINDOW, Look(clahe=4.0)).float().std()) > 1.5 * float(image_hu.float().std())
-    tiny = image_hu[:, :10]
-    assert equalised(tiny, WINDOW, Look(clahe=4.0)) is tiny
+    image = torch.from_numpy(random.normal(0.1, 0.02, (2, 64, 64)).clip(0, 1).astype(np.float32))
+    assert float(equalised(image, Look(clahe=4.0)).std()) > 1.5 * float(image.std())
+    tiny = image[:, :10]
+    assert equalised(tiny, Look(clahe=4.0)) is tiny
+
+
+def test_clahe_is_that_of_slice_selection_on_8_bits() -> None:
+    grays = np.random.default_rng(0).integers(0, 256, (1, 64, 80))
+    window = (0, 255)
+    selected = enhance(grays[0].astype(np.int16), window, Enhancement(clahe=2.0))
+    ours = equalised(torch.from_numpy((grays / 255).astype(np.float32)), Look(clahe=2.0))
+    assert np.abs(ours[0].numpy() * 255 - selected).max() <= 0.51
 
 
 def test_chances_are_met() -> None:
