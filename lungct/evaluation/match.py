@@ -82,7 +82,7 @@ def _take_in_turn(pairs: Pairs, ignored: BoolArray, thresholds: FloatArray) -> I
     )
     use = use[order]
     detection, truth, iou = pairs.pair_detection[use], pairs.pair_truth[use], pairs.iou[use]
-    truth_of = np.full((len(pairs.score), len(thresholds)), UNMATCHED, dtype=np.int64)
+    truth_of = np.full((len(pairs.score), len(thresholds)), UNMATCHED, dtype=np.int32)
     taken = np.zeros((len(pairs.crowd), len(thresholds)), dtype=bool)
     for turn in np.split(np.arange(len(use)), starts_of(pairs.rank[detection])[1:]):
         mine, boxes = detection[turn], truth[turn]

@@ -41,6 +41,7 @@ def _whole(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
     yield "froc_mean", metrics["froc"]["mean"]
     yield from ((f"cpm_{rule}", value) for rule, value in metrics["froc"].get("cpm", {}).items())
     yield from metrics["counts"].items()
+    yield from ((f"coco_{name}", value) for name, value in metrics.get("coco", {}).items())
     found = dict(metrics.get("other_ap", {}))
     by_score = found.pop("score_thresholds", {})
     for name, by_iou in found.items():

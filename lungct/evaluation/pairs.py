@@ -16,6 +16,9 @@ from lungct.errors import InputError
 from lungct.io.coco import CocoTruth
 from lungct.types import BoolArray, Detections, FloatArray, IntArray
 
+BLOCK_PAIRS = 50_000
+"""How many pairs are looked at at once: their numbers then stay in a core's cache."""
+
 
 @dataclass(frozen=True, eq=False)
 class Boxes:
@@ -86,9 +89,6 @@ def pair_up(truth: CocoTruth, detections: Iterable[Detections], max_detections: 
     category_ids = sorted(truth.categories)
     true_boxes, crowd = _truth_arrays(truth, image_ids, category_ids)
     found, score, rank = _detection_arrays(detections, image_ids, category_ids, max_detections)
-    of_detection, of_truth = _same_place(found, true_boxes, len(image_ids))
-    iou, inside = _overlaps(found, true_boxes, crowd, of_detection, of_truth)
-    keep = (iou > 0) | inside
     return Pairs(
         image_ids,
         category_ids,
@@ -98,10 +98,7 @@ def pair_up(truth: CocoTruth, detections: Iterable[Detections], max_detections: 
         found,
         score,
         rank,
-        of_detection[keep],
-        of_truth[keep],
-        iou[keep],
-        inside[keep],
+        *_meeting(found, true_boxes, crowd, len(image_ids)),
     )
 
 
@@ -114,9 +111,8 @@ def any_category(pairs: Pairs) -> Pairs:
     order = np.lexsort((-pairs.score, found.image))
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = _rank_within(found.image[order])
-    of_detection, of_truth = _same_place(found, truth, len(pairs.image_ids))
-    iou, inside = _overlaps(found, truth, pairs.crowd, of_detection, of_truth)
-    whole = replace(
+    of_detection, of_truth, iou, inside = _meeting(found, truth, pairs.crowd, len(pairs.image_ids))
+    return replace(
         pairs,
         category_ids=(0,),
         truth=truth,
@@ -127,7 +123,6 @@ def any_category(pairs: Pairs) -> Pairs:
         iou=iou,
         centre_inside=inside,
     )
-    return whole.only((iou > 0) | inside)
 
 
 def starts_of(sorted_keys: IntArray) -> IntArray:
@@ -187,6 +182,21 @@ def _joined(parts: list[NDArray[np.generic]], empty: tuple[int, ...]) -> NDArray
 def _rank_within(sorted_keys: IntArray) -> IntArray:
     starts = starts_of(sorted_keys)
     return np.arange(len(sorted_keys)) - np.repeat(starts, np.diff(np.r_[starts, len(sorted_keys)]))
+
+
+def _meeting(
+    found: Boxes, truth: Boxes, crowd: BoolArray, images: int
+) -> tuple[IntArray, IntArray, FloatArray, BoolArray]:
+    """Every pair that overlaps: detection (P,), true box (P,), IoU (P,), whether the centre is inside (P,)."""
+    of_detection, of_truth = _same_place(found, truth, images)
+    parts = []
+    for first in range(0, max(len(of_detection), 1), BLOCK_PAIRS):
+        detection, box = of_detection[first : first + BLOCK_PAIRS], of_truth[first : first + BLOCK_PAIRS]
+        iou, inside = _overlaps(found, truth, crowd, detection, box)
+        keep = (iou > 0) | inside
+        parts.append((detection[keep], box[keep], iou[keep], inside[keep]))
+    detection, box, iou, inside = map(np.concatenate, zip(*parts, strict=True))
+    return detection, box, iou, inside
 
 
 def _same_place(found: Boxes, truth: Boxes, images: int) -> tuple[IntArray, IntArray]:

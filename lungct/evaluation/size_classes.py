@@ -14,14 +14,12 @@ import numpy as np
 
 from lungct.evaluation.breakdown import between
 from lungct.evaluation.coco_ap import COCO_IOUS, score_matches
+from lungct.evaluation.coco_summary import COCO_AREAS_PX
 from lungct.evaluation.match import Within, area_within, greedy_match
 from lungct.evaluation.pairs import Boxes, Pairs
 from lungct.io.coco import CocoTruth
 from lungct.registry import SIZE_EDGES_MM
 from lungct.types import FloatArray
-
-COCO_AREAS_PX = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
-"""Class -> lowest and highest area in px^2, both included, as the COCO program has them."""
 
 
 def by_size(pairs: Pairs, truth: CocoTruth) -> list[dict[str, Any]]:

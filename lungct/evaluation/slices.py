@@ -6,6 +6,7 @@ import functools
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from lungct.evaluation import bootstrap, box_errors, coco_ap, error_split, froc
 from lungct.evaluation.bootstrap import Draws
 from lungct.evaluation.breakdown import breakdown
 from lungct.evaluation.coco_ap import ALL_IOUS, ApResult, mean_between
+from lungct.evaluation.coco_summary import coco_summary
 from lungct.evaluation.judged import (
     SCHEMA,
     EvaluateOptions,
@@ -38,6 +40,7 @@ from lungct.types import BoolArray, Detections, FloatArray
 
 logger = logging.getLogger(__name__)
 
+LIKELY_IOU = 0.5
 SINGLE_IOUS = (0.1, 0.5, 0.75)
 SPANS = ((0.5, 0.95), (0.05, 0.95))
 
@@ -46,7 +49,8 @@ def read_pair(truth_path: Path, detections_path: Path) -> tuple[CocoTruth, list[
     """Read a truth with at least one true box, and the detections on it.
 
     Raises:
-        InputError: see :func:`read_truth` and :func:`read_detections`; or no true box, so that nothing is defined.
+        InputError: see :func:`read_truth` and :func:`read_detections`; or no true box, so that nothing is defined; or
+            boxes that are corners.
     """
     truth = read_truth(truth_path)
     if all(annotation.iscrowd for annotation in truth.annotations):
@@ -55,7 +59,23 @@ def read_pair(truth_path: Path, detections_path: Path) -> tuple[CocoTruth, list[
         logger.warning(
             "%s: in AP a hit on annotation 0 counts as false, as in the COCO program; number from 1", truth_path
         )
-    return truth, read_detections(detections_path, truth, np.float64)
+    detections = read_detections(detections_path, truth, np.float64)
+    _refuse_corners(detections_path, truth, detections)
+    return truth, detections
+
+
+def _refuse_corners(path: Path, truth: CocoTruth, detections: Sequence[Detections]) -> None:
+    """Refuse boxes that can all be two corners, and that hit the true boxes only if they are read so."""
+    corners = [
+        np.c_[one.boxes_xyxy_px[:, :2], one.boxes_xyxy_px[:, 2:] - one.boxes_xyxy_px[:, :2]] for one in detections
+    ]
+    if not any(map(len, corners)) or any((boxes[:, 2:] <= boxes[:, :2]).any() for boxes in corners):
+        return
+    others = [replace(one, boxes_xyxy_px=boxes) for one, boxes in zip(detections, corners, strict=True)]
+    as_they_are, as_corners = (int((pair_up(truth, some).iou >= LIKELY_IOU).sum()) for some in (detections, others))
+    if as_corners > 2 * as_they_are:
+        problem = f"its boxes look like [x1, y1, x2, y2]: read so, {as_corners} lie on a true box, else {as_they_are}"
+        raise InputError.of(path, problem, "write [x, y, width, height]")
 
 
 def judge_slices(
@@ -84,6 +104,7 @@ def judge_slices(
         "ci95": intervals(values),
         "froc": {**curve, "iou_hit": options.iou_hit},
         "counts": _counts(pairs, finds, options.score),
+        "coco": {name: None if np.isnan(one) else one for name, one in coco_summary(pairs).items()},
         "by_category": _by_category(ap, truth),
         "by_size": by_size(pairs, truth),
         "other_ap": _other_ap(pairs),

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from lungct.errors import InputError
-from lungct.io import atomic
+from lungct.io import atomic, json_rows
+from lungct.io.coco_columns import ResultColumns, result_columns
 from lungct.types import Detections, FloatArray
 
 SCHEMA = "lungct.slices/1"
@@ -214,35 +214,58 @@ def read_detections(path: Path, truth: CocoTruth, dtype: type[np.floating[Any]] 
         InputError: not a results array, a record without its fields, an unknown image id, a number that is not finite,
             a score outside 0..1, a category the truth does not name, a box mostly outside its image.
     """
-    rows = _read_json(path)
-    if not isinstance(rows, list):
-        raise InputError.of(path, "not a COCO results array", "expected [{image_id, category_id, bbox, score}, ...]")
-    known = {image.id: image for image in truth.images}
-    found: dict[int | str, list[tuple[float, tuple[float, ...], int]]] = defaultdict(list)
-    for number, row in enumerate(rows):
-        try:
-            image_id, label, score = row["image_id"], int(row["category_id"]), float(row["score"])
-            box = _xyxy(row["bbox"])
-            image = known.get(image_id)
-        except (KeyError, TypeError, ValueError, OverflowError) as problem:
-            raise InputError.of(path, f"record {number} is broken ({type(problem).__name__}: {problem})") from None
-        if image is None:
-            problem_text = f"record {number} is of image {image_id!r}, which the truth does not hold"
-            raise InputError.of(path, problem_text, _id_hint(image_id, known))
-        if label not in truth.categories:
-            names = ", ".join(f"{identifier} {name}" for identifier, name in truth.categories.items())
-            raise InputError.of(path, f"record {number} has category {label}, the truth has {names or 'none'}")
-        if not 0 <= score <= 1:
-            raise InputError.of(path, f"record {number} has score {score}, expected 0..1")
-        if _outside(box, image):
-            shown = f"bbox {list(row['bbox'])} lies mostly outside its {image.width}x{image.height} image"
-            hint = "expected [x, y, w, h] in pixels; is it [x1, y1, x2, y2]?"
-            raise InputError.of(path, f"record {number}: {shown}", hint)
-        found[image_id].append((score, box, label))
-    return [_detections_of(image.id, found.get(image.id, []), dtype) for image in truth.images]
+    places = {image.id: place for place, image in enumerate(truth.images)}
+    extents_px = np.asarray([(image.width, image.height) for image in truth.images], dtype=np.int64).reshape(-1, 2)
+    parts, done = [], 0
+    for rows in _results(path):
+        columns = result_columns(rows, places, extents_px, truth.categories)
+        if columns is None:  # the slower way, which says what is wrong with which record
+            records = [_record(path, number, row, places, truth) for number, row in enumerate(rows, done)]
+            columns = ResultColumns(*(np.asarray(column) for column in zip(*records, strict=True)))
+        parts.append(columns)
+        done += len(rows)
+    return _per_image(ResultColumns.joined(parts), truth, dtype)
 
 
-def _id_hint(image_id: object, known: Mapping[int | str, CocoImage]) -> str:
+def _results(path: Path) -> Iterator[list[Any]]:
+    """The records of a results array, a piece at a time."""
+    text = _read_text(path)
+    try:
+        yield from (rows for rows in json_rows.pieces(text) if rows)
+    except (json.JSONDecodeError, RecursionError) as problem:
+        raise _no_json(path, problem) from None
+    except ValueError:
+        expected = "expected [{image_id, category_id, bbox, score}, ...]"
+        raise InputError.of(path, "not a COCO results array", expected) from None
+
+
+def _record(
+    path: Path, number: int, row: Any, places: Mapping[int | str, int], truth: CocoTruth
+) -> tuple[int, tuple[float, ...], int, float]:
+    """Place of the image, box, category and score of one record."""
+    try:
+        image_id, label, score = row["image_id"], int(row["category_id"]), float(row["score"])
+        box = _xyxy(row["bbox"])
+        place = places.get(image_id)
+    except (KeyError, TypeError, ValueError, OverflowError) as problem:
+        raise InputError.of(path, f"record {number} is broken ({type(problem).__name__}: {problem})") from None
+    if place is None:
+        problem_text = f"record {number} is of image {image_id!r}, which the truth does not hold"
+        raise InputError.of(path, problem_text, _id_hint(image_id, places))
+    if label not in truth.categories:
+        names = ", ".join(f"{identifier} {name}" for identifier, name in truth.categories.items())
+        raise InputError.of(path, f"record {number} has category {label}, the truth has {names or 'none'}")
+    if not 0 <= score <= 1:
+        raise InputError.of(path, f"record {number} has score {score}, expected 0..1")
+    image = truth.images[place]
+    if _outside(box, image):
+        shown = f"bbox {list(row['bbox'])} lies mostly outside its {image.width}x{image.height} image"
+        hint = "expected [x, y, w, h] in pixels; is it [x1, y1, x2, y2]?"
+        raise InputError.of(path, f"record {number}: {shown}", hint)
+    return place, box, label, score
+
+
+def _id_hint(image_id: object, known: Iterable[int | str]) -> str:
     twin = next((one for one in known if str(one) == str(image_id)), None)
     if twin is not None:
         return f"the truth's is {twin!r}, a {'string' if isinstance(twin, str) else 'number'}; write ids as it does"
@@ -257,16 +280,13 @@ def _outside(box_xyxy_px: tuple[float, ...], image: CocoImage) -> bool:
     return across < 0 or down < 0 or across * down < 0.5 * (x2 - x1) * (y2 - y1)
 
 
-def _detections_of(
-    image_id: int | str, rows: list[tuple[float, tuple[float, ...], int]], dtype: type[np.floating[Any]]
-) -> Detections:
-    rows = sorted(rows, key=lambda row: -row[0])
-    return Detections(
-        image_id,
-        np.asarray([box for _, box, _ in rows], dtype=dtype).reshape(-1, 4),
-        np.asarray([score for score, _, _ in rows], dtype=dtype),
-        np.asarray([label for _, _, label in rows], dtype=np.int64),
-    )
+def _per_image(found: ResultColumns, truth: CocoTruth, dtype: type[np.floating[Any]]) -> list[Detections]:
+    ordered, starts = found.by_image(len(truth.images))
+    boxes, scores = ordered.box_xyxy_px.astype(dtype, copy=False), ordered.score.astype(dtype, copy=False)
+    return [
+        Detections(image.id, boxes[first:last], scores[first:last], ordered.category[first:last])
+        for image, first, last in zip(truth.images, starts[:-1].tolist(), starts[1:].tolist(), strict=True)
+    ]
 
 
 def write_detections(path: Path, detections: Iterable[Detections], *, overwrite: bool = True) -> None:
@@ -290,8 +310,19 @@ def detection_rows(detections: Iterable[Detections]) -> list[dict[str, Any]]:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text("utf-8-sig"))
+        return json.loads(_read_text(path))
+    except (json.JSONDecodeError, RecursionError) as problem:
+        raise _no_json(path, problem) from None
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
     except FileNotFoundError:
         raise InputError.of(path, "no such file") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as problem:
-        raise InputError.of(path, f"not readable as JSON ({problem})") from None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise _no_json(path, problem) from None
+
+
+def _no_json(path: Path, problem: Exception) -> InputError:
+    return InputError.of(path, f"not readable as JSON ({problem})")

@@ -19,6 +19,26 @@ def reference(
     truth: CocoTruth, detections: list[Detections], ious: tuple[float, ...], limit: int, area: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
     """The reference program's precision (T, 101, K) and recall (T, K); -1 for a category without truth."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        judge = _judge(truth, detections)
+        judge.params.iouThrs = np.asarray(ious)
+        judge.params.areaRng, judge.params.areaRngLbl, judge.params.maxDets = [list(area)], ["all"], [limit]
+        judge.evaluate()
+        judge.accumulate()
+    return judge.eval["precision"][:, :, :, 0, 0], judge.eval["recall"][:, :, 0, 0]
+
+
+def reference_summary(truth: CocoTruth, detections: list[Detections]) -> list[float]:
+    """The twelve numbers that the reference program prints; -1 where there is none."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        judge = _judge(truth, detections)
+        judge.evaluate()
+        judge.accumulate()
+        judge.summarize()
+    return [float(one) for one in judge.stats]
+
+
+def _judge(truth: CocoTruth, detections: list[Detections]) -> COCOeval:
     images = [{"id": image.id, "width": image.width, "height": image.height} for image in truth.images]
     categories = [{"id": identifier, "name": name} for identifier, name in truth.categories.items()]
     annotations = []
@@ -32,21 +52,15 @@ def reference(
         for one in detections
         for label, score, bbox in zip(one.labels, one.scores, _xywh(one), strict=True)
     ]
-    with contextlib.redirect_stdout(io.StringIO()):
-        gt, dt = COCO(), COCO()
-        gt.dataset = {"info": {}, "images": images, "categories": categories, "annotations": annotations}
-        gt.createIndex()
-        if rows:
-            dt = gt.loadRes(rows)
-        else:  # it fails on an empty list
-            dt.dataset = {"info": {}, "images": images, "categories": categories, "annotations": []}
-            dt.createIndex()
-        judge = COCOeval(gt, dt, "bbox")
-        judge.params.iouThrs = np.asarray(ious)
-        judge.params.areaRng, judge.params.areaRngLbl, judge.params.maxDets = [list(area)], ["all"], [limit]
-        judge.evaluate()
-        judge.accumulate()
-    return judge.eval["precision"][:, :, :, 0, 0], judge.eval["recall"][:, :, 0, 0]
+    gt, dt = COCO(), COCO()
+    gt.dataset = {"info": {}, "images": images, "categories": categories, "annotations": annotations}
+    gt.createIndex()
+    if rows:
+        dt = gt.loadRes(rows)
+    else:  # it fails on an empty list
+        dt.dataset = {"info": {}, "images": images, "categories": categories, "annotations": []}
+        dt.createIndex()
+    return COCOeval(gt, dt, "bbox")
 
 
 def _xywh(one: Detections) -> list[list[float]]:

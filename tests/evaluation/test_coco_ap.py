@@ -13,12 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lungct.evaluation.coco_ap import ALL_IOUS, COCO_IOUS, RECALLS, ApResult, average_precision
+from lungct.evaluation.coco_summary import coco_summary
 from lungct.evaluation.match import greedy_match
 from lungct.evaluation.pairs import pair_up
 from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth, read_detections, read_truth
 from lungct.types import Detections
 
-from .reference import EVERYTHING, reference
+from .random_coco import instance
+from .reference import EVERYTHING, reference, reference_summary
 
 
 def assert_equal(ours: ApResult, theirs: tuple[np.ndarray, np.ndarray], truth: CocoTruth) -> None:
@@ -38,37 +40,6 @@ def assert_equal(ours: ApResult, theirs: tuple[np.ndarray, np.ndarray], truth: C
         assert np.allclose(list(ours.precision.values()), precision[:, :, there].mean(axis=2), rtol=0, atol=1e-9)
     else:
         assert all(math.isnan(value) for value in ours.ap.values())
-
-
-def instance(
-    seed: int, images: int, categories: int, most: int, *, strings: bool, levels: int
-) -> tuple[CocoTruth, list[Detections]]:
-    """Boxes on a small integer grid, so that equal scores, equal IoUs and IoUs on a threshold are common."""
-    random = np.random.default_rng(seed)
-    order = random.permutation(images).tolist()
-    records = [CocoImage(str(one) if strings else one, "", 40, 40) for one in order]
-    names = {3 * k: str(k) for k in range(categories)}
-    annotations, detections = [], []
-    for image in records:
-        for _ in range(random.integers(0, 5)):
-            identifier = len(annotations) + int(random.random() < 0.9)  # now and then the first id is 0
-            identifier = identifier if identifier not in {a.id for a in annotations} else 1000 + len(annotations)
-            area = None if random.random() < 0.5 else float(random.integers(1, 300))
-            label = int(random.choice(list(names)))
-            box = _boxes(random, 1)[0]
-            crowd = int(random.random() < 0.2)
-            annotations.append(CocoAnnotation(identifier, image.id, label, tuple(box.tolist()), crowd, area))
-        count = int(random.integers(0, most + 1))
-        if count:
-            scores = np.sort(random.integers(0, levels, count) / levels)[::-1]
-            labels = random.choice([*names, 999], count)
-            detections.append(Detections(image.id, _boxes(random, count), scores, labels))
-    return CocoTruth(names, records, annotations), detections
-
-
-def _boxes(random: np.random.Generator, count: int) -> np.ndarray:
-    corner = random.integers(0, 12, (count, 2))
-    return np.concatenate([corner, corner + random.integers(1, 14, (count, 2))], axis=1).astype(float)
 
 
 @settings(max_examples=300, deadline=None)
@@ -95,6 +66,23 @@ def test_equals_the_reference_program(
     truth, detections = instance(seed, images, categories, most, strings=strings, levels=levels)
     ours = average_precision(truth, detections, ALL_IOUS, limit, area)
     assert_equal(ours, reference(truth, detections, ALL_IOUS, limit, area or EVERYTHING), truth)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    images=st.integers(1, 10),
+    categories=st.integers(1, 3),
+    most=st.sampled_from([0, 4, 25, 130]),
+    levels=st.sampled_from([3, 10_000]),
+    scale=st.sampled_from([1, 4, 9]),
+)
+def test_summary_equals_what_the_reference_program_prints(
+    seed: int, images: int, categories: int, most: int, levels: int, scale: int
+) -> None:
+    truth, detections = instance(seed, images, categories, most, strings=False, levels=levels, scale=scale)
+    ours = [-1 if math.isnan(one) else one for one in coco_summary(pair_up(truth, detections)).values()]
+    assert ours == pytest.approx(reference_summary(truth, detections), abs=1e-9)
 
 
 def test_id_zero_is_read_as_the_reference_program_reads_it() -> None:
@@ -141,9 +129,12 @@ def test_published_detections_with_string_ids(real_data: Path) -> None:
     truth = read_truth(folder / "ground_truth.json")
     detections = read_detections(folder / "detections.json", truth, np.float64)
     result = average_precision(truth, detections)
-    small = average_precision(truth, detections, area_range_px=(0, 32**2))
-    found = [result.mean_ap(), result.ap[0.5], small.mean_ap(), result.mean_ar()]
+    summary = coco_summary(pair_up(truth, detections))
+    found = [summary[name] for name in ("AP", "AP50", "AP_small", "AR100")]
     assert [round(value, 3) for value in found] == [0.342, 0.722, 0.344, 0.491]
+    printed = [-1 if math.isnan(one) else one for one in summary.values()]
+    assert printed == pytest.approx(reference_summary(truth, detections), abs=1e-9)
+    assert (result.mean_ap(), result.ap[0.5], result.mean_ar()) == (summary["AP"], summary["AP50"], summary["AR100"])
     document: Any = json.loads((folder / "detections.json").read_text())
     assert len(document) == sum(map(len, detections))
     assert_equal(result, reference(truth, detections, COCO_IOUS, 100, EVERYTHING), truth)

@@ -131,6 +131,26 @@ def test_ids_of_another_type(pair: tuple[Path, Path], tmp_path: Path) -> None:
         verb.run(*pair, tmp_path / "out")
 
 
+def test_corners_in_place_of_sizes(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """Inside their image even if read as sizes, so that no single record is at fault."""
+    pair[1].write_text(json.dumps([row | {"bbox": [10, 10, 18, 18]} for row in json.loads(pair[1].read_text())[:2]]))
+    with pytest.raises(
+        InputError, match=r"look like \[x1, y1, x2, y2\]: read so, 2 lie on a true box, else 0"
+    ) as caught:
+        verb.run(*pair, tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    pair[1].write_text(json.dumps([{"image_id": "im0", "category_id": 7, "bbox": [3, 3, 20, 20], "score": 0.9}]))
+    assert verb.run(*pair, tmp_path / "out", bootstrap=0).data["counts"]["tp"] == 1, "a true box may be small beside it"
+
+
+def test_category_zero_and_no_info(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """As another tool writes them: string ids, no info block, categories from 0."""
+    for path in pair:
+        path.write_text(path.read_text().replace('"category_id": 7', '"category_id": 0').replace('"id": 7', '"id": 0'))
+    metrics = verb.run(*pair, tmp_path / "out", bootstrap=0).data
+    assert metrics["ap"]["0.5"] == pytest.approx(51 / 101)
+
+
 def test_recalibrate_on_one_split_and_apply_on_another(pair: tuple[Path, Path], tmp_path: Path) -> None:
     verb.run(*pair, tmp_path / "fit", bootstrap=0, recalibrate="temperature")
     record = json.loads((tmp_path / "fit/calibration.json").read_text())
