@@ -205,7 +205,7 @@ def _judged(
 
 
 def _missed(maps: Heatmaps) -> list[bool]:
-    """Which maps are of a true box that the detector missed, scored as a proposal."""
+    """Which maps are of a true box that the detector missed: those that the provenance's ``kinds`` call FN."""
     kinds = maps.provenance.get("kinds") or [""] * len(maps.scores)
     return [kind == "FN" for kind in kinds]
 

@@ -161,3 +161,22 @@ def faithfulness_curves(path_stem: Path, curves: Mapping[str, Mapping[str, Float
         sheet.legend(handles, labels, loc="outside lower center", ncols=3)
 
     canvas.save_pair(path_stem, paint, height_in=1.2 + 2.4 * len(curves))
+
+
+def rules_over_size(
+    path_stem: Path, panels: Mapping[str, Mapping[str, tuple[FloatArray, FloatArray]]], *, displaced: float
+) -> None:
+    """Write what rules give to a map displaced by so many diameters: panel -> rule -> ((K,) mm, (K,) normalised)."""
+
+    def paint(sheet: Figure) -> None:
+        plots = sheet.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+        for plot, (title, lines) in zip(plots, panels.items(), strict=True):
+            for number, (rule, (diameter, score)) in enumerate(lines.items()):
+                plot.plot(diameter, score, label=rule, **canvas.style_of(number))
+            plot.set_title(f"{title}, map {displaced:g} diameters off")
+            plot.set_ylim(-0.1, 1.05)
+            plot.set_ylabel("normalised score")
+            plot.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+        plots[-1].set_xlabel("nodule's diameter (mm)")
+
+    canvas.save_pair(path_stem, paint, height_in=3.0 * len(panels))

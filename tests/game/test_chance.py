@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from lungct import registry
 from lungct.game.rules.base import load_rules
 from lungct.game.saliency import Saliency
 from lungct.game.target import Target
+from lungct.report.game_figures import rules_over_size
 
 RULES = load_rules(registry.RULES)
 SPACING_MM = 0.7
@@ -82,6 +85,24 @@ def test_normalised_scores_do_not_depend_on_size(diameters: float) -> None:
             spread[name].append(RULES[name](saliency, to).normalised)
     for name, values in spread.items():
         assert max(values) - min(values) < 0.1, (name, values)  # what the pixel grid does to 6 pixels
+
+
+def test_a_figure_shows_which_rules_depend_on_size(tmp_path: Path) -> None:
+    """Nodules of 3 to 30 mm under a map .4 diameters off; the figure is drawn, and its lines are as it says."""
+    diameters = np.array([3.5, 4.9, 7.7, 12.6, 19.6, 29.4])
+    nodules = [nodule(float(diameter_mm), (512, 512)) for diameter_mm in diameters]
+    maps = [displaced(to, 0.4) for to in nodules]
+    lines = {
+        name: (diameters, np.array([RULES[name](one, to).normalised for one, to in zip(maps, nodules, strict=True)]))
+        for name in registry.UNASKED_RULES
+        if name != "energy-elsewhere"
+    }
+    bound = {name: line for name, line in lines.items() if name in registry.SIZE_BOUND_RULES}
+    free = {name: line for name, line in lines.items() if name not in bound}
+    rules_over_size(tmp_path / "size", {"Free of size": free, "Bound to size": bound}, displaced=0.4)
+    assert (tmp_path / "size.png").stat().st_size > 10_000
+    steady = {name: float(np.ptp(score[1:])) for name, (_, score) in free.items()}  # from 7 pixels on
+    assert max(steady.values()) < 0.1, steady
 
 
 def test_the_rules_bound_to_size_are_bound_to_size() -> None:

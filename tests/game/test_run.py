@@ -261,3 +261,34 @@ def test_shards_of_another_game_are_refused(heatmaps: Path, slices: Path, tmp_pa
         quick_game(heatmaps, slices, tmp_path / "game", QUICK, join=[tmp_path / "shard"])
     with pytest.raises(InputError, match="no parts"):
         quick_game(heatmaps, slices, tmp_path / "game", QUICK, join=[heatmaps])
+
+
+def test_missed_nodules_and_false_positives_are_strata(heatmaps: Path, slices: Path, tmp_path: Path) -> None:
+    """The map of image 3 is of a nodule that the detector missed; its provenance says so."""
+    folder = heatmaps / "good"
+    arrays = dict(np.load(folder / "3.npz"))
+    np.savez(folder / "3.npz", **arrays, provenance=np.array(json.dumps({"kinds": ["FN"]})))
+    summary = quick_game(heatmaps, slices, tmp_path / "game", QUICK)
+    levels = {
+        row["level"]: (row["n"], row["normalised"])
+        for row in summary["strata"]
+        if (row["attribute"], row["method"], row["rule"]) == ("stratum", "good", "adaptive")
+    }
+    assert {level: n for level, (n, _) in levels.items()} == {"TP": 7, "FP": 1, "FN": 1}
+    assert min(normalised for _, normalised in levels.values()) > 0.6
+    assert line(summary, "good", "adaptive")["n"] == 7
+    assert (summary["detector"]["found"], summary["detector"]["missed_with_a_map"]) == (8, 1)
+
+
+def test_strata_by_diameter_and_malignancy(heatmaps: Path, slices: Path, tmp_path: Path) -> None:
+    document = json.loads(slices.read_text())
+    for place, row in enumerate(document["annotations"]):
+        row["attributes"] = {"diameter_mm": 5.0 + 2 * place, "malignancy": place % 2, "nodule_id": f"n{place}"}
+    slices.write_text(json.dumps(document))
+    summary = quick_game(heatmaps, slices, tmp_path / "game", QUICK)
+    found = {(row["attribute"], row["level"]): row["n"] for row in summary["strata"] if row["rule"] == "adaptive"}
+    assert found["diameter_mm", "4 to 6"] == 1
+    assert found["diameter_mm", "8 to 15"] == 3
+    assert found["malignancy", "0"] == 4
+    assert rows_of(tmp_path / "game")[0]["nodule_id"] == "n0"
+    assert "by diameter in mm" in (tmp_path / "game" / "table.md").read_text()
