@@ -111,6 +111,8 @@ def _is_path_argument(hint: Any) -> bool:
 
 
 def _emit(name: str, result: Result, *, as_json: bool) -> None:
+    if result.silent:
+        return
     for table in result.tables:
         streams.show_table(table)
     for line in result.failed:

@@ -32,6 +32,7 @@ class Result:
         tables: shown on stderr.
         text: for commands whose product is text (``info``): goes to stdout in place of a path.
         failed: cases left out under --keep-going, as ``case: reason``; makes the exit code 5.
+        silent: another process of the same run says it all.
         refused: why the input is not good enough for what was asked of it; makes the exit code 3, the output stays.
     """
 
@@ -41,6 +42,7 @@ class Result:
     text: str = ""
     failed: Sequence[str] = ()
     refused: str = ""
+    silent: bool = False
 
     @property
     def exit_code(self) -> int:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from lungct.cli.result import Table
 
 Progress = Callable[[str, int, int], None]
+AddRow = Callable[[Mapping[str, float]], None]
+LIVE_ROWS = 12
 logger = logging.getLogger("lungct")
 
 
@@ -23,26 +26,67 @@ def configure(*, quiet: bool, verbose: int) -> None:
     logger.propagate = False
 
 
+def _on_terminal() -> bool:
+    return sys.stderr.isatty() and logger.level < logging.ERROR
+
+
 @contextlib.contextmanager
 def progress() -> Iterator[Progress]:
     """A ``progress(what, done, total)`` callback: a live bar on a terminal, a log line at -v elsewhere."""
-    if not sys.stderr.isatty() or logger.level >= logging.ERROR:
+    if not _on_terminal():
         yield _log_progress()
         return
+    with _bar() as bar:
+        yield _shown_in(bar)
+
+
+@contextlib.contextmanager
+def live() -> Iterator[tuple[Progress, AddRow]]:
+    """The progress callback, and one that adds a row of numbers to a table which grows above the bar on a terminal."""
+    if not _on_terminal():
+        yield _log_progress(), lambda row: None
+        return
+    from rich.console import Group
+    from rich.live import Live
+
+    bar, rows = _bar(), list[Mapping[str, float]]()
+    with Live(bar, console=bar.console, transient=True) as shown:
+
+        def add(row: Mapping[str, float]) -> None:
+            rows.append(row)
+            shown.update(Group(_table_of(rows[-LIVE_ROWS:]), bar), refresh=True)
+
+        yield _shown_in(bar), add
+
+
+def _table_of(rows: Sequence[Mapping[str, float]]) -> Any:
+    from rich.table import Table as RichTable
+
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    table = RichTable(*columns)
+    for row in rows:
+        table.add_row(*(f"{row[name]:.4g}" if name in row else "" for name in columns))
+    return table
+
+
+def _bar() -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, int] = {}
+    return Bar(*columns, console=Console(stderr=True), transient=True)
 
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = int(bar.add_task(what, total=total))
-            bar.update(tasks[what], completed=done, total=total)  # type: ignore[arg-type]
 
-        yield show
+def _shown_in(bar: Any) -> Progress:
+    tasks: dict[str, int] = {}
+
+    def show(what: str, done: int, total: int) -> None:
+        if what not in tasks:
+            tasks[what] = int(bar.add_task(what, total=total))
+        bar.update(tasks[what], completed=done, total=total)
+
+    return show
 
 
 def _log_progress() -> Progress:

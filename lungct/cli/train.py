@@ -2,6 +2,8 @@
 
 The epoch that is best on the validation split is kept. Writes model.safetensors (that epoch), last.safetensors,
 state.pt for --resume, config.toml, metrics.ndjson and curves.png. Options without a value below come from the preset.
+Started by torchrun, several processes train together, each on its share of a batch: torchrun --nproc-per-node 2 -m
+lungct train slices/ run/.
 
 Example: lungct train slices/ run/ --preset tiny --seed 1
 """
@@ -214,6 +216,19 @@ FindLr = Annotated[
         rich_help_panel=LEARNING,
     ),
 ]
+MaxGpuMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--max-gpu-memory",
+        metavar="SIZE",
+        help="Most that tensors may take of a GPU, such as 6GB; a run that needs more ends.",
+        rich_help_panel=options.EXECUTION,
+    ),
+]
+TensorBoard = Annotated[
+    bool,
+    typer.Option("--tensorboard", help="Also write TensorBoard's events into the run.", rich_help_panel=options.OUTPUT),
+]
 
 ShowAugmentations = Annotated[
     Path | None,
@@ -271,6 +286,8 @@ def run(
     amp: Amp = None,
     channels_last: ChannelsLast = None,
     compile: Compile = None,  # noqa: A002 - the flag's name
+    max_gpu_memory: MaxGpuMemory = None,
+    tensorboard: TensorBoard = False,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     threads: options.Threads = 0,
@@ -282,8 +299,10 @@ def run(
     """Train."""
     given = {**locals(), "crop_px": crop}  # taken while nothing but the parameters is local
     from lungct.training.find_lr import find_lr as test_rates
+    from lungct.training.memory import parse_bytes
     from lungct.training.options import Execution, TrainOptions, preset_options
     from lungct.training.plan import plan
+    from lungct.training.together import is_first
     from lungct.training.train import train
 
     names = {one.name for one in dataclasses.fields(TrainOptions)} - {"preset"}
@@ -295,16 +314,27 @@ def run(
         return Result(
             output=show_augmentations, data=facts, tables=[Table(("what", "value"), list(facts.items()), "Shown")]
         )
+    limit = parse_bytes(max_gpu_memory) if max_gpu_memory else 0
+    execution = Execution(device=device, threads=threads, workers=workers, gpu_bytes=limit, tensorboard=tensorboard)
     if dry_run:
-        planned = plan(slices, wanted)
+        planned = plan(slices, wanted, execution)
         return Result(data=planned, tables=[Table(("what", "value"), list(planned.items()), "Would train")])
-    execution = Execution(device=device, threads=threads, workers=workers)
     if find_lr:
         with streams.progress() as progress:
             facts = test_rates(slices, wanted, execution=execution, progress=progress).facts()
         rates = [(name, f"{value:g}") for name, value in facts.items()]
         return Result(data=facts, tables=[Table(("what", "value"), rates, "Rate range test")])
-    with streams.progress() as progress:
-        summary = train(slices, out, wanted, execution=execution, overwrite=overwrite, resume=resume, progress=progress)
+    with streams.live() as (progress, add_row):
+        summary = train(
+            slices,
+            out,
+            wanted,
+            execution=execution,
+            overwrite=overwrite,
+            resume=resume,
+            progress=progress,
+            on_epoch=add_row,
+        )
     rows = list(summary.facts().items())
-    return Result(output=out, data=summary.facts(), tables=[Table(("what", "value"), rows, "Trained")])
+    tables = [Table(("what", "value"), rows, "Trained")]
+    return Result(output=out, data=summary.facts(), tables=tables, silent=not is_first())

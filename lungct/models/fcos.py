@@ -14,6 +14,7 @@ from lungct.models.card import ModelCard
 from lungct.models.losses import Losses
 from lungct.models.normalise import normalise
 from lungct.models.precision import Float32AnchorGenerator, answer_in_float32
+from lungct.models.ranks import mean_count, world
 
 
 class ChoosingHead(FCOSHead):  # type: ignore[misc]
@@ -56,7 +57,8 @@ class ChoosingHead(FCOSHead):  # type: ignore[misc]
                 head_outputs["bbox_ctrness"][image, place, 0], centerness, reduction="sum"
             ),
         }
-        return {name: one / max(len(pairs), 1) for name, one in losses.items()}
+        count = max(mean_count(len(pairs), codes.device), 1 / world())
+        return {name: one / count for name, one in losses.items()}
 
 
 def centerness_of(distances: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import distance_box_iou_loss, generalized_box_iou_loss, sigmoid_focal_loss
 
+from lungct.models.ranks import mean_count, world
+
 AUTO = "auto"
 BETA = 1 / 9
 """Code difference at which smooth L1 turns from a parabola to a line; torchvision's in Faster R-CNN."""
@@ -63,11 +65,12 @@ class Losses:
 
         Source: Lin 2017, equation 5, with the softmax's probability of the true class as its p_t.
         """
-        if not self.focal:
-            return F.cross_entropy(logits, labels)
         each = F.cross_entropy(logits, labels, reduction="none")
+        if not self.focal:
+            return each.sum() / mean_count(len(labels), labels.device)
         weight = torch.where(labels > 0, self.alpha, 1 - self.alpha)
-        return (weight * (1 - (-each).exp()) ** self.gamma * each).sum() / (labels > 0).sum().clamp(min=1)
+        count = max(mean_count(int((labels > 0).sum()), labels.device), 1 / world())
+        return (weight * (1 - (-each).exp()) ** self.gamma * each).sum() / count
 
     def of_boxes(self, codes: tuple[Tensor, Tensor], boxes: tuple[Tensor, Tensor]) -> Tensor:
         """Sum over N boxes, each given twice: (N, 4) predicted and true code, (N, 4) predicted and true xyxy pixels.

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torchvision.models.detection.roi_heads import RoIHeads
 
+from lungct.models.draws import ImageSampler, generators_of
 from lungct.models.losses import Losses
+from lungct.models.ranks import mean_count
 
 COPIES = 8
 SHAKE = 0.15
@@ -26,6 +28,7 @@ class ShakenRoIHeads(RoIHeads):  # type: ignore[misc]
     def __init__(self, losses: Losses, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.losses = losses
+        self.fg_bg_sampler = ImageSampler(named["batch_size_per_image"], named["positive_fraction"])
 
     def forward(
         self,
@@ -38,6 +41,7 @@ class ShakenRoIHeads(RoIHeads):  # type: ignore[misc]
         if not self.training:
             found, losses = super().forward(features, proposals, image_shapes, targets)
             return found, losses
+        self.fg_bg_sampler.generators = generators_of(targets or [], 1)
         chosen, _, labels, codes = self.select_training_samples(proposals, targets)
         pooled = self.box_roi_pool(features, chosen, image_shapes)
         logits, deltas = self.box_predictor(self.box_head(pooled))
@@ -53,19 +57,21 @@ class ShakenRoIHeads(RoIHeads):  # type: ignore[misc]
         boxes = [self.box_coder.decode_single(code, proposals[positive]) for code in both]
         return {
             "loss_classifier": self.losses.of_softmax(logits, labels),
-            "loss_box_reg": self.losses.of_boxes(both, (boxes[0], boxes[1])) / len(labels),
+            "loss_box_reg": self.losses.of_boxes(both, (boxes[0], boxes[1])) / mean_count(len(labels), labels.device),
         }
 
     def add_gt_proposals(self, proposals: list[Tensor], gt_boxes: list[Tensor]) -> list[Tensor]:
         """Proposals (P, 4) of each image with its true boxes and their copies appended."""
-        return [torch.cat((few, true, shaken(true))) for few, true in zip(proposals, gt_boxes, strict=True)]
+        generators = self.fg_bg_sampler.generators or [None] * len(gt_boxes)
+        images = zip(proposals, gt_boxes, generators, strict=True)
+        return [torch.cat((few, true, shaken(true, generator))) for few, true, generator in images]
 
 
-def shaken(boxes: Tensor) -> Tensor:
-    """(COPIES * N, 4) random neighbours of (N, 4) boxes, drawn from torch's global generator."""
+def shaken(boxes: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """(COPIES * N, 4) random neighbours of (N, 4) boxes, drawn from a generator on the CPU, the global one if None."""
     copies = boxes.repeat(COPIES, 1)
     extents = copies[:, 2:] - copies[:, :2]
-    noise = torch.randn(len(copies), 2, 2).to(boxes)  # drawn on the CPU: the same on every device
+    noise = torch.randn(len(copies), 2, 2, generator=generator).to(boxes)  # drawn on the CPU: the same on every device
     centers = (copies[:, :2] + copies[:, 2:]) / 2 + SHAKE * noise[:, 0] * extents
     halves = extents * (SHAKE * noise[:, 1]).exp() / 2
     return torch.cat((centers - halves, centers + halves), 1)

@@ -11,11 +11,14 @@ from torch import nn
 
 from lungct.models.card import ModelCard
 from lungct.models.device import amp_dtype, autocast, check_compiles
+from lungct.models.ranks import average_gradients, mean_values, world
+from lungct.models.sync_norm import sync_norms
 from lungct.models.weights import PretrainedWeights
 from lungct.training.average import Average
 from lungct.training.optimizer import make_optimizer
 from lungct.training.options import TrainOptions
 from lungct.training.setup import initial_detector
+from lungct.training.together import same_start
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +69,17 @@ class Learner:
         total = torch.stack([one.float() for one in losses.values()]).sum()
         values = {"loss": float(total.detach())}
         values |= {_loss_name(name): float(one.detach()) for name, one in losses.items()}
+        values = mean_values(values, device)
         if math.isfinite(values["loss"]):
             self.scaler.scale(total * share).backward()
         return values
 
     def finish(self) -> None:
-        """End the step; gradients that overflowed float16 are left out, and the scaler scales less from then on."""
+        """End the step, by the mean of all processes' gradients.
+
+        Gradients that overflowed float16 are left out, and the scaler scales less from then on.
+        """
+        average_gradients(self.detector.parameters())
         self.scaler.unscale_(self.optimizer)
         if self.clip_norm:
             nn.utils.clip_grad_norm_(self.detector.parameters(), self.clip_norm)
@@ -96,6 +104,9 @@ def make_learner(
         EnvironmentError_: ``compile`` without a compiler.
     """
     detector = initial_detector(card, options, weights).to(device)
+    if world() > 1:
+        detector = sync_norms(detector)
+        same_start(detector)
     if options.channels_last:
         detector = detector.to(memory_format=torch.channels_last)
     average = Average(detector, options.ema) if options.ema else None

@@ -9,23 +9,28 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
 
 from lungct.data.augmentation import PRESETS
 from lungct.data.dataset import SliceReader, TrainingSlices, collate
 from lungct.data.hard_spots import hard_spots
 from lungct.data.pools import make_batches
-from lungct.data.sampling import EpochBatches
+from lungct.data.sampling import Draw, EpochBatches
 from lungct.data.view import ViewOptions
 from lungct.errors import InputError, UsageError
 from lungct.io.coco import CocoTruth
 from lungct.models.card import ModelCard
+from lungct.models.draws import KEY
+from lungct.models.ranks import rank
 from lungct.training.learner import Learner
 from lungct.training.options import TrainOptions
+from lungct.training.together import OwnPart, check_divides
 
 
-def make_loader(slices: TrainingSlices, batches: EpochBatches, *, workers: int, pin: bool) -> DataLoader[Any]:
+def make_loader(slices: TrainingSlices, batches: Sampler[list[Draw]], *, workers: int, pin: bool) -> DataLoader[Any]:
     """Batches of a split; what they hold does not depend on the number of workers."""
     return DataLoader(
         slices,
@@ -61,7 +66,8 @@ def training_batches(
     batches = make_batches(
         truth, options.sampling_options, batch=options.batch, seed=options.seed, read=read, hard=hard
     )
-    return batches, make_loader(dataset, batches, workers=workers, pin=device.type == "cuda")
+    check_divides(options.batch)
+    return batches, make_loader(dataset, OwnPart(batches), workers=workers, pin=device.type == "cuda")
 
 
 def ahead(loader: DataLoader[Any]) -> Iterator[Any]:
@@ -104,6 +110,7 @@ def run_epoch(
         if number % together == 0:
             rate = rates.rate(step, per_epoch * options.epochs, scores)
             learner.begin(rate)
+        _mark_draws(loaded[1], options, epoch, number)
         share = 1 / min(together, len(loader) - number // together * together)
         for name, value in learner.look(loaded, share).items():
             if not math.isfinite(value):
@@ -118,6 +125,14 @@ def run_epoch(
         on_batch(epoch * len(loader) + number + 1)
     means = {name: round(value / len(loader), 6) for name, value in sums.items()}
     return {"epoch": epoch + 1, "step": step, "lr": rate, **means}
+
+
+def _mark_draws(targets: Sequence[dict[str, Tensor]], options: TrainOptions, epoch: int, batch: int) -> None:
+    """Say what each image's samples in the losses are drawn from: its place in the run, not in this process."""
+    first = rank() * len(targets)
+    for place, target in enumerate(targets, first):
+        seeds = np.random.SeedSequence((options.seed, epoch, batch, place)).generate_state(1, np.uint64)
+        target[KEY] = torch.tensor(int(seeds[0] >> 2))
 
 
 def steps_of(batches: int, together: int) -> int:

@@ -17,11 +17,18 @@ from lungct.training.schedule import Schedule
 
 @dataclass(frozen=True)
 class Execution:
-    """How a run is carried out; none of it changes what is learned on a CPU, but for the last bits with ``threads``."""
+    """How a run is carried out; none of it changes what is learned on a CPU, but for the last bits with ``threads``.
+
+    Attributes:
+        gpu_bytes: most that tensors may take of a GPU; 0 for all of it.
+        tensorboard: also write TensorBoard's events.
+    """
 
     device: str = "auto"
     threads: int = 0
     workers: int = 0
+    gpu_bytes: int = 0
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True)

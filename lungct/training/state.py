@@ -9,6 +9,7 @@ from typing import Any
 
 from lungct.errors import InputError, UsageError
 from lungct.io.checkpoint import load_state, save_state
+from lungct.models.ranks import from_first
 from lungct.training.learner import Learner
 
 FILE_NAME = "state.pt"
@@ -60,17 +61,19 @@ def write(folder: Path, learner: Learner, standing: Standing) -> None:
     )
 
 
-def read(folder: Path, learner: Learner) -> Standing:
+def read(folder: Path | None, learner: Learner) -> Standing:
     """Put the state of a folder into the learner; a folder without one stands at the start.
+
+    Of several processes the first has the folder, and all stand where it says.
 
     Raises:
         InputError: a state that is broken or of another schema.
         UsageError: a state of a run with other options or other slices.
     """
-    path = folder / FILE_NAME
-    if not path.is_file():
+    path = (folder or Path()) / FILE_NAME
+    state = from_first(load_state(path) if folder is not None and path.is_file() else None)
+    if state is None:
         return Standing()
-    state = load_state(path)
     if state.get("schema") != SCHEMA:
         raise InputError.of(path, f"state of schema {state.get('schema')!r}, expected {SCHEMA!r}")
     _check_same(json.loads(state["identity"]), learner.identity)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +21,17 @@ from lungct.io.manifest import write_manifest
 from lungct.models.card import ModelCard
 from lungct.models.device import amp_dtype, pick_device, use_threads
 from lungct.models.load import FILE_NAME as MODEL
+from lungct.models.ranks import rank
 from lungct.report.figure import training_curves
 from lungct.training import state
+from lungct.training.events import AddRow, check_tensorboard, events
 from lungct.training.learner import Learner, make_learner
 from lungct.training.loop import run_epoch, training_batches
+from lungct.training.memory import advice, limit_gpu_memory
 from lungct.training.options import Execution, TrainOptions
 from lungct.training.setup import Splits, chosen_weights, learned_from, make_card, reached_share, read_splits
 from lungct.training.state import Standing
+from lungct.training.together import own_device, together
 from lungct.training.validate import validation_scores
 from lungct.types import Progress, no_progress
 
@@ -68,8 +74,12 @@ def train(
     overwrite: bool = False,
     resume: bool = False,
     progress: Progress = no_progress,
+    on_epoch: AddRow = lambda row: None,
 ) -> TrainSummary:
     """Train on ``slices/train.json``, keep the epoch that is best on ``val.json``, write ``run``.
+
+    Processes that torchrun started train together, each on its part of every batch; the first one alone writes.
+    ``on_epoch`` gets the row of ``metrics.ndjson`` of each epoch when it ends.
 
     Raises:
         InputError: slices or weights that cannot be used.
@@ -79,9 +89,37 @@ def train(
     """
     execution = execution or Execution()
     use_threads(execution.threads)
-    device = pick_device(execution.device)
+    device = pick_device(own_device(execution.device))
     amp_dtype(options.amp, device)
-    atomic.check_replaceable(run, overwrite=overwrite, command="train")
+    limit_gpu_memory(device, execution.gpu_bytes)
+    if execution.tensorboard:
+        check_tensorboard()
+    with together(device), advice(options, execution.gpu_bytes):
+        return _train(slices, run, options, _Run(execution, device, overwrite, resume, progress, on_epoch))
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    execution: Execution
+    device: torch.device
+    overwrite: bool
+    resume: bool
+    progress: Progress
+    on_epoch: AddRow
+
+    @contextlib.contextmanager
+    def folder(self, path: Path) -> Iterator[Path | None]:
+        """Where to write; None in a process that does not."""
+        if rank():
+            yield None
+            return
+        with atomic.staged_folder(path, command="train", overwrite=self.overwrite, resume=self.resume) as folder:
+            yield folder
+
+
+def _train(slices: Path, run: Path, options: TrainOptions, how: _Run) -> TrainSummary:
+    if not rank():
+        atomic.check_replaceable(run, overwrite=how.overwrite, command="train")
     splits = read_splits(slices)
     if "balanced" in options.sampling:
         logger.info("slices of the balanced classes: %s", told_classes(splits.train))
@@ -93,13 +131,17 @@ def train(
         logger.warning("%s holds no validation split with boxes: the last epoch is kept", slices)
         if options.schedule == "plateau":
             raise UsageError("--schedule plateau waits for validations, and there is no validation split")
-    learner = make_learner(card, options, weights, device, learned_from(splits, options))
-    with atomic.staged_folder(run, command="train", overwrite=overwrite, resume=resume) as folder:
+    learner = make_learner(card, options, weights, how.device, learned_from(splits, options))
+    task = _Task(card, splits, options, how.device, how.execution, how.progress, how.on_epoch)
+    with how.folder(run) as folder:
         standing = state.read(folder, learner)
-        _write_config(folder, options)
-        _run_epochs(folder, learner, standing, _Task(card, splits, options, device, execution, progress))
-        training_curves(folder / "curves.png", standing.rows)
-        _write_records(folder, card, learner, standing, reached)
+        if folder is not None:
+            _write_config(folder, options)
+        with events(folder if how.execution.tensorboard else None, epochs_done=standing.epoch) as add:
+            _run_epochs(folder, learner, standing, task, add)
+        if folder is not None:
+            training_curves(folder / "curves.png", standing.rows)
+            _write_records(folder, card, learner, standing, reached)
     return _summary(card, standing, reached)
 
 
@@ -111,9 +153,10 @@ class _Task:
     device: torch.device
     execution: Execution
     progress: Progress
+    on_epoch: AddRow
 
 
-def _run_epochs(folder: Path, learner: Learner, standing: Standing, task: _Task) -> None:
+def _run_epochs(folder: Path | None, learner: Learner, standing: Standing, task: _Task, add: AddRow) -> None:
     options = task.options
     batches, loader = training_batches(
         task.splits.train, task.card, options, workers=task.execution.workers, device=task.device
@@ -135,6 +178,8 @@ def _run_epochs(folder: Path, learner: Learner, standing: Standing, task: _Task)
         if task.splits.val is not None and _is_due(epoch, options):
             row |= _validate(learner, task)
         _keep(folder, learner, standing, row, task)
+        add(row)
+        task.on_epoch(row)
         logger.info("epoch %d of %d: %s", epoch + 1, options.epochs, _spoken(row))
 
 
@@ -155,12 +200,14 @@ def _validate(learner: Learner, task: _Task) -> dict[str, float]:
     )
 
 
-def _keep(folder: Path, learner: Learner, standing: Standing, row: dict[str, float], task: _Task) -> None:
+def _keep(folder: Path | None, learner: Learner, standing: Standing, row: dict[str, float], task: _Task) -> None:
     """Write the files of an epoch; the state comes last, so a killed run repeats an epoch at most."""
     standing.epoch = int(row["epoch"])
     standing.rows.append(row)
     kept = _judge(standing, row)
     standing.stopped = 0 < task.options.patience <= standing.waited
+    if folder is None:
+        return
     tensors, card_json = learner.result.state_dict(), task.card.to_json()
     save_tensors(folder / LAST, tensors, card_json)
     if kept or standing.best_epoch == 0:

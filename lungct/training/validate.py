@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 from torch import nn
@@ -11,6 +12,7 @@ from lungct.inference.detect import detect_slices
 from lungct.io.coco import CocoTruth
 from lungct.models.card import ModelCard
 from lungct.models.detector import LoadedModel
+from lungct.models.ranks import gathered, rank, world
 from lungct.types import Progress
 
 IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
@@ -20,11 +22,15 @@ SCORE_THRESHOLD = 0.01
 def validation_scores(
     detector: nn.Module, card: ModelCard, truth: CocoTruth, *, batch: int, amp: str, progress: Progress
 ) -> dict[str, float]:
-    """``val_ap`` (mean over IoU .5 to .95), ``val_ap50``, ``val_ap75``; left out where the split has no boxes."""
-    found = list(
+    """Each process looks at its part of the split, all get the same scores.
+
+    ``val_ap`` (mean over IoU .5 to .95), ``val_ap50``, ``val_ap75``; left out where the split has no boxes.
+    """
+    mine = dataclasses.replace(truth, images=truth.images[rank() :: world()])
+    part = list(
         detect_slices(
             LoadedModel(detector, card),
-            truth,
+            mine,
             batch=batch,
             score_threshold=SCORE_THRESHOLD,
             amp=amp,
@@ -32,6 +38,8 @@ def validation_scores(
             progress=progress,
         )
     )
+    parts = gathered(part)
+    found = [parts[index % world()][index // world()] for index in range(len(truth.images))]
     by_iou = average_precision(truth, found, IOU_THRESHOLDS).ap
     scores = {
         "val_ap": sum(by_iou[iou] for iou in IOU_THRESHOLDS) / len(IOU_THRESHOLDS),

@@ -82,11 +82,11 @@ def test_hard_negatives_that_are_not_there_or_of_another_split_are_refused(
 
 def test_a_plan_counts_the_steps_of_a_balanced_epoch(slices: Path, tmp_path: Path) -> None:
     options = _options(sampling="balanced", epochs=2)
-    planned = plan(slices, options)["steps"]
+    planned = plan(slices, options, ONE_THREAD)["steps"]
     train(slices, tmp_path / "run", options, execution=ONE_THREAD)
     last = json.loads((tmp_path / "run" / "metrics.ndjson").read_text().splitlines()[-1])
     assert planned == last["step"]
-    assert planned != plan(slices, _options(epochs=2))["steps"]
+    assert planned != plan(slices, _options(epochs=2), ONE_THREAD)["steps"]
 
 
 def test_shares_out_of_range_are_refused(slices: Path, tmp_path: Path) -> None:

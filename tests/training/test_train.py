@@ -23,7 +23,6 @@ from lungct.io.npz import read_slice, write_slice
 from lungct.models.load import load_model
 from lungct.registry import DETECTORS
 from lungct.training.options import Execution, TrainOptions, preset_options
-from lungct.training.plan import plan
 from lungct.training.state import Standing
 from lungct.training.train import _judge, train
 from tests.training.disks import write_disks
@@ -255,16 +254,6 @@ def test_an_existing_output_is_refused_before_any_work(slices: Path, tmp_path: P
         train(slices, tmp_path / "run", _options(), execution=ONE_THREAD)
     with pytest.raises(OutputExists, match="not made by lungct"):
         train(slices, tmp_path / "run", _options(), execution=ONE_THREAD, overwrite=True)
-
-
-def test_a_plan_counts_steps_and_writes_nothing(slices: Path, tmp_path: Path) -> None:
-    before = sorted(tmp_path.rglob("*"))
-    planned = plan(slices, _options(epochs=5, batch=4))
-    assert planned["steps"] == 10
-    assert planned["training_slices"] == 6
-    assert planned["parameters"] > 100_000
-    assert 0.5 < planned["anchor_recall"] <= 1
-    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("detector", list(DETECTORS))
