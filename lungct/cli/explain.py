@@ -49,6 +49,19 @@ Methods = Annotated[
 Top = Annotated[int, typer.Option("--top", min=1, help="Detections explained per image, best first.")]
 Threshold = Annotated[float, typer.Option("--score-threshold", min=0, max=1, help="Lowest score that is explained.")]
 Given = Annotated[Path | None, typer.Option("--detections", help="COCO results to explain; else the model detects.")]
+Outcomes = Annotated[
+    list[str] | None,
+    options.choice(
+        "--which",
+        registry.OUTCOMES,
+        "Found (tp), false (fp) or missed (fn) boxes, repeatable; tp and fp where none is given.",
+    ),
+]
+Numbers = Annotated[
+    list[int] | None,
+    typer.Option("--number", min=0, help="Only this detection of each image, 0 the best; repeatable."),
+]
+Per = Annotated[str, options.choice("--per", registry.PER, "A map for each, or one for all of a class or an image.")]
 MaxImages = Annotated[
     int | None, typer.Option("--max-images", min=1, help="Only so many images, from all patients in turn.")
 ]
@@ -146,6 +159,9 @@ def run(
     top: Top = 5,
     score_threshold: Threshold = 0.3,
     detections: Given = None,
+    which: Outcomes = None,
+    number: Numbers = None,
+    per: Per = "detection",
     max_images: MaxImages = None,
     image_id: ImageIds = None,
     level: Level = "auto",
@@ -181,6 +197,7 @@ def run(
     """Explain the detections."""
     from lungct.explain.base import MethodOptions
     from lungct.explain.budget import seconds_in, within
+    from lungct.explain.choose import DETECTED
     from lungct.explain.plan import plan
     from lungct.explain.run import ExplainOptions, explain
     from lungct.explain.scan_maps import ScanMapOptions
@@ -195,6 +212,9 @@ def run(
         level=level,
         scorer=scorer,
         target=target,
+        outcomes=tuple(which or DETECTED),
+        numbers=tuple(number or ()),
+        per=per,
         amp=amp,
         override=override,
         detections=detections,

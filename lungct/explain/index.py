@@ -41,9 +41,15 @@ def record_of(image: CocoImage, maps: Heatmaps | None, *, pictures: bool = True)
         "path": f"{stem_of(image.id)}.npz" if maps else None,
         "overlays": [overlay_name(image.id, number) for number in range(count)] if pictures else [],
         "detections": count,
-        "true_positives": int((maps.matched_annotation_id >= 0).sum()) if maps else 0,
+        "true_positives": kinds_of(maps).count("TP") if maps else 0,
         "flags": list(maps.flags) if maps else [],
     }
+
+
+def kinds_of(maps: Heatmaps) -> list[str]:
+    """``TP``, ``FP`` or ``FN`` of every map."""
+    plain = ["TP" if one >= 0 else "FP" for one in maps.matched_annotation_id.tolist()]
+    return list(maps.provenance.get("kinds") or plain)
 
 
 def rows_of(image: CocoImage, maps: Heatmaps | None, *, pictures: bool = True) -> list[dict[str, Any]]:
@@ -51,7 +57,7 @@ def rows_of(image: CocoImage, maps: Heatmaps | None, *, pictures: bool = True) -
     if maps is None:
         return []
     hashed = fingerprint(maps.provenance)
-    layers = maps.provenance.get("layers") or maps.layers.split(",")
+    layers, kinds = maps.provenance.get("layers") or maps.layers.split(","), kinds_of(maps)
     rows = []
     for number, flag in enumerate(maps.flags):
         row = {
@@ -65,6 +71,7 @@ def rows_of(image: CocoImage, maps: Heatmaps | None, *, pictures: bool = True) -
             "box_xyxy_px": [round(float(edge), 4) for edge in maps.boxes_xyxy_px[number]],
             "score": round(float(maps.scores[number]), 6),
             "label": int(maps.labels[number]),
+            "kind": kinds[number],
             "matched_annotation_id": int(maps.matched_annotation_id[number]),
             "file": f"{stem_of(image.id)}.npz",
             "overlay": overlay_name(image.id, number) if pictures else None,

@@ -20,7 +20,7 @@ from lungct.explain.geometry import Geometry
 from lungct.models.dense import dense_answers
 from lungct.models.detector import LoadedModel
 from lungct.models.device import amp_dtype, autocast
-from lungct.types import Detections, IntArray
+from lungct.types import BoolArray, Detections, IntArray
 
 SAME_BOX_PX = 0.01
 MADE_IOU = 0.9
@@ -92,12 +92,24 @@ class Network:
     def merge(self, laterals: Sequence[Tensor]) -> Mapping[str, Tensor]:
         """The pyramid of its laterals, as torchvision's FeaturePyramidNetwork goes on from there."""
         blocks = self.detector.backbone.fpn.layer_blocks
-        inner = laterals[-1]
-        levels = [blocks[-1](inner)]
-        for level in range(len(laterals) - 2, -1, -1):
-            inner = laterals[level] + F.interpolate(inner, size=laterals[level].shape[-2:], mode="nearest")
-            levels.insert(0, blocks[level](inner))
-        return OrderedDict((str(level), one) for level, one in enumerate(levels))
+        return OrderedDict((str(level), blocks[level](one)) for level, one in enumerate(_summed(laterals)))
+
+    def pyramid_at(self, images: ImageList, seen: Mapping[int, Sequence[BoolArray]]) -> Mapping[str, Tensor]:
+        """The pyramid where it is looked at: per level the cells that each detection sees; elsewhere it is zero.
+
+        The last convolution of a level runs on windows around those cells, or on all of the level where the windows
+        together are larger; a level that nobody looks at is empty. What is computed is what :meth:`pyramid` gives.
+        """
+        fpn = self.detector.backbone.fpn
+        if fpn.extra_blocks is not None:
+            return self.pyramid(images)
+        levels: OrderedDict[str, Tensor] = OrderedDict()
+        for level, inner in enumerate(_summed(self.laterals(images))):
+            if level in seen:
+                levels[str(level)] = _convolved_at(fpn.layer_blocks[level], inner, seen[level])
+            else:
+                levels[str(level)] = inner.new_empty(len(inner), 0, 0, 0)
+        return levels
 
     def class_indices(self, labels: IntArray) -> Tensor:
         """(D,) COCO category ids to the columns of the detector's class scores.
@@ -171,6 +183,31 @@ class Network:
         ]
         levels, inside = _split_by_level(places, [one.shape[-2] * one.shape[-1] for one in maps], len(anchors))
         return levels, inside, anchors[places]
+
+
+def _summed(laterals: Sequence[Tensor]) -> list[Tensor]:
+    """Each lateral with the coarser levels added to it."""
+    summed = [laterals[-1]]
+    for lateral in reversed(laterals[:-1]):
+        summed.insert(0, lateral + F.interpolate(summed[0], size=lateral.shape[-2:], mode="nearest"))
+    return summed
+
+
+def _convolved_at(block: Any, inner: Tensor, seen: Sequence[BoolArray]) -> Tensor:
+    """A 3 x 3 convolution of (B, C, h, w) where some cells are seen; windows have a cell around them, cut off after."""
+    height, width = inner.shape[-2:]
+    spans = [[(int(one.min()), int(one.max()) + 1) for one in np.nonzero(cells)] for cells in seen if cells.any()]
+    if sum((bottom - top + 2) * (right - left + 2) for (top, bottom), (left, right) in spans) >= height * width:
+        whole: Tensor = block(inner)
+        return whole
+    out: Tensor | None = None
+    for (top, bottom), (left, right) in spans:
+        y, x = max(top - 1, 0), max(left - 1, 0)
+        window = block(inner[:, :, y : bottom + 1, x : right + 1])
+        if out is None:
+            out = window.new_zeros(len(inner), window.shape[1], height, width)
+        out[:, :, top:bottom, left:right] = window[:, :, top - y : bottom - y, left - x : right - x]
+    return inner.new_zeros(inner.shape) if out is None else out
 
 
 def nearest_box(found: Tensor, scores: Tensor, box: Tensor) -> int:

@@ -30,6 +30,10 @@ class Places(Protocol):
     def only(self, which: IntArray) -> Places:
         """The same of some of the detections."""
 
+    @property
+    def levels(self) -> IntArray:
+        """(D,) the level that each is read from."""
+
     def cells(
         self, level: int, number: int, shape_hw: tuple[int, int], *, near: bool = False, further: int = 0
     ) -> BoolArray:

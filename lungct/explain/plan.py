@@ -13,7 +13,7 @@ import torch
 
 from lungct.explain.base import MethodOptions, Subject, cost_of
 from lungct.explain.batches import paying_batch, paying_heads
-from lungct.explain.run import ExplainOptions, Job, detections_of, open_subject, prepare
+from lungct.explain.run import ExplainOptions, Job, chosen_in, open_subject, prepare
 
 LOOK_AT = 16
 BACKWARD = 2.0
@@ -61,7 +61,7 @@ def measure(job: Job) -> tuple[Subject | None, Rates]:
     """The first of some images that has detections, opened, and how fast this machine is on it."""
     start = time.perf_counter()
     looked_at = job.truth.images[:LOOK_AT]
-    for number, (image, found) in enumerate(zip(looked_at, detections_of(job, looked_at), strict=True), 1):
+    for number, (image, found) in enumerate(zip(looked_at, chosen_in(job, looked_at), strict=True), 1):
         if len(found):
             subject = open_subject(job, image, found)
             return subject, rates_of(subject, job.options, (time.perf_counter() - start) / number)

@@ -14,17 +14,18 @@ import torch
 
 from lungct import registry
 from lungct.data.dataset import SliceReader
-from lungct.errors import InputError
+from lungct.errors import InputError, UsageError
 from lungct.explain.base import Explanation, MethodOptions, Subject, load_method
 from lungct.explain.channels import channel_values
+from lungct.explain.choose import DETECTED, Chosen, choose
+from lungct.explain.fuse import chosen_of, fused, groups_of
 from lungct.explain.goals import check_options
 from lungct.explain.images import chosen
 from lungct.explain.index import complaint, write_index
-from lungct.explain.matching import matched
 from lungct.explain.network import Network
 from lungct.explain.scan_maps import ScanMapOptions, ScanMaps
 from lungct.explain.sheets import write_sheets
-from lungct.explain.targets import AUTO, best, open_image
+from lungct.explain.targets import AUTO, open_image
 from lungct.explain.write import Page, Said, forget, sweep, whole, write_image
 from lungct.inference.detect import detect_slices
 from lungct.io.atomic import staged_folder
@@ -56,6 +57,9 @@ class ExplainOptions:
         amp: number format of the perturbed passes. Detection runs as ``lungct predict`` does by default.
         override: take slices whose spacing or HU range differs from the training's.
         detections: COCO results to explain in place of the model's own.
+        outcomes: of ``registry.OUTCOMES``: detections that are right or wrong, and true boxes that were missed.
+        numbers: only the detections of these numbers in their image, 0 the best; empty all.
+        per: a map for each detection, or one for all of a class or of an image.
         channels: also tell what each slice of the stack brings to each score.
         pictures: draw an overlay per map, and a contact sheet per patient.
         volumes: NIfTI volumes per scan; None writes none.
@@ -74,6 +78,9 @@ class ExplainOptions:
     amp: str = "off"
     override: bool = False
     detections: Path | None = None
+    outcomes: Sequence[str] = DETECTED
+    numbers: Sequence[int] = ()
+    per: str = "detection"
     channels: bool = False
     pictures: bool = True
     volumes: ScanMapOptions | None = None
@@ -172,14 +179,17 @@ def prepare(run: Path, slices: Path, options: ExplainOptions) -> Job:
     """
     use_threads(options.threads)
     check_options(options.methods, options.scorer, options.target)
+    if options.channels and options.per != "detection":
+        raise UsageError(f"--explain-channels tells of each detection, and --per {options.per} brings them together")
     split = read_truth(slices)
     wanted = chosen(split, options.image_ids, options.max_images)
     model = load_model(run, options.device)
     model.detector.to(memory_format=torch.channels_last)
-    named = ("top", "score_threshold", "level", "scorer", "target", "amp", "override", "channels")
+    choice = ("top", "score_threshold", "outcomes", "numbers", "per", "override")
+    named = (*choice, "level", "scorer", "target", "amp", "channels")
     settings = {
         "model_sha256": sha256_of(run / FILE_NAME if run.is_dir() else run),
-        **{name: getattr(options, name) for name in named},
+        **{name: _plain(getattr(options, name)) for name in named},
         **dataclasses.asdict(options.method),
         "slices_sha256": sha256_of(slices),
         "detections_sha256": None if options.detections is None else sha256_of(options.detections),
@@ -188,35 +198,52 @@ def prepare(run: Path, slices: Path, options: ExplainOptions) -> Job:
     return Job(Network(model, options.amp), truth, wanted, split, options, settings)
 
 
-def detections_of(job: Job, images: Sequence[CocoImage]) -> Iterator[Detections]:
-    """The detections to explain of each image, in order."""
+def _plain(value: Any) -> Any:
+    """As JSON gives it back."""
+    return list(value) if isinstance(value, (tuple, list)) else value
+
+
+def chosen_in(job: Job, images: Sequence[CocoImage]) -> Iterator[Chosen]:
+    """What is to explain of each image, in order."""
     yield from map(finder_of(job), images)
 
 
-def finder_of(job: Job) -> Callable[[CocoImage], Detections]:
+def finder_of(job: Job) -> Callable[[CocoImage], Chosen]:
     """What tells the detections to explain of an image.
 
     Raises:
         InputError: given detections that cannot be read, or do not fit the slices.
     """
     options = job.options
+
+    def pick(image: CocoImage, found: Detections) -> Chosen:
+        return choose(
+            job.truth,
+            image,
+            found,
+            top=options.top,
+            score_threshold=options.score_threshold,
+            outcomes=options.outcomes,
+            numbers=options.numbers,
+        )
+
     if options.detections is not None:
         given = {one.image_id: one for one in read_detections(options.detections, job.split)}
-        return lambda image: best(given[image.id], options.top, options.score_threshold)
+        return lambda image: pick(image, given[image.id])
 
-    def find(image: CocoImage) -> Detections:
+    def find(image: CocoImage) -> Chosen:
         alone = CocoTruth(job.truth.categories, [image], (), job.truth.root)
         # One by one, so that a resumed run, which has other neighbours, finds the same to the last bit.
         (found,) = detect_slices(
             job.model, alone, batch=1, score_threshold=options.score_threshold, override=options.override
         )
-        return best(found, options.top, options.score_threshold)
+        return pick(image, found)
 
     return find
 
 
-def open_subject(job: Job, image: CocoImage, detections: Detections) -> Subject:
-    """The network opened at one image's detections.
+def open_subject(job: Job, image: CocoImage, chosen: Chosen) -> Subject:
+    """The network opened at what is to explain of one image.
 
     Raises:
         InputError: a slice that the model was not made for, see :func:`check_serves`.
@@ -227,10 +254,11 @@ def open_subject(job: Job, image: CocoImage, detections: Detections) -> Subject:
     return open_image(
         job.network,
         image_hu,
-        detections,
+        chosen.detections,
         level=job.options.level,
         scorer=job.options.scorer,
         target=job.options.target,
+        missed=chosen.missed,
         spacing_mm_xy=image.spacing_mm_xy,
         name=image.file_name,
     )
@@ -260,26 +288,32 @@ def _explain_images(
     return told
 
 
-def _explain_image(job: Job, image: CocoImage, detections: Detections, folders: Mapping[str, Path]) -> dict[str, Said]:
+def _explain_image(job: Job, image: CocoImage, picked: Chosen, folders: Mapping[str, Path]) -> dict[str, Said]:
     pictures = job.options.pictures
-    if not len(detections):
+    if not len(picked):
         return {method: Said.of(image, None, pictures=pictures) for method in folders}
-    subject = open_subject(job, image, detections)
+    subject = open_subject(job, image, picked)
     options = job.options.method
+    picked = dataclasses.replace(picked, detections=subject.detections)  # missed boxes have their scores now
+    groups = groups_of(picked.detections, job.options.per)
+    shown = picked if job.options.per == "detection" else chosen_of(picked, groups)
     page = Page(
         image,
         subject.image_hu[len(subject.image_hu) // 2],
         job.truth.boxes_of(image.id),
-        matched(job.truth, image, detections),
+        shown.annotations,
         job.model.card.hu_window,
         channel_values(subject, options.baseline, options.batch) if job.options.channels else None,
         pictures,
+        shown.kinds,
     )
     said = {}
     for method, folder in folders.items():
         explanation: Explanation = load_method(method)(subject, options)
+        if job.options.per != "detection":
+            explanation = fused(explanation, subject.geometry, groups)
         said[method] = write_image(
-            folder, method, page, detections, explanation, subject.geometry, settings=job.settings
+            folder, method, page, shown.detections, explanation, subject.geometry, settings=job.settings
         )
     return said
 

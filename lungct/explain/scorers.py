@@ -8,18 +8,21 @@ and looks for the detection in what comes out; D-RISE compares with every candid
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou
 
 from lungct.explain.goals import THESIS, thesis_score
 from lungct.explain.network import Network
 from lungct.explain.places import Places
 from lungct.models.detector import score_threshold
+from lungct.types import BoolArray
 
 SCORERS = ("roi", "match")
 LOST_BELOW_IOU = 0.5
@@ -50,9 +53,20 @@ class PlaceScorer:
 
     def __call__(self, batch: Tensor) -> Scores:
         with torch.inference_mode(), self.network.autocast():
-            features = self.network.pyramid(self.network.prepare(batch))
+            images = self.network.prepare(batch)
+            features = self.network.pyramid_at(images, self._seen(images))
             score = self.places.values(features, self.goal)
         return Scores(score, torch.zeros_like(score, dtype=torch.bool))
+
+    def _seen(self, images: ImageList) -> dict[int, list[BoolArray]]:
+        """Of every level that is looked at, the cells that each of its detections sees."""
+        height, width = images.tensors.shape[-2:]
+        seen: dict[int, list[BoolArray]] = {}
+        for number, level in enumerate(self.places.levels.tolist()):
+            stride = self.network.model.card.strides[level]
+            shape = (math.ceil(height / stride), math.ceil(width / stride))
+            seen.setdefault(level, []).append(self.places.cells(level, number, shape))
+        return seen
 
 
 @dataclass(frozen=True, eq=False)

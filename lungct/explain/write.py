@@ -39,6 +39,7 @@ class Page:
         window_hu: HU drawn black and white.
         channels: what each slice of the stack brings to the score; None where nobody asked.
         pictures: whether overlays are drawn.
+        kinds: ``TP``, ``FP`` or ``FN`` of each; empty where every one is a detection.
     """
 
     image: CocoImage
@@ -48,6 +49,7 @@ class Page:
     window_hu: tuple[float, float]
     channels: ChannelValues | None = None
     pictures: bool = True
+    kinds: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ def write_image(
     """Write overlays, then the NPZ, whose presence says that the image is whole."""
     heatmaps, flags = finish(explanation, geometry)
     provenance = provenance_of(method, explanation, flags, settings)
+    if page.kinds:
+        provenance["kinds"] = list(page.kinds)
     if page.channels is not None:
         provenance["channels"] = page.channels.record(str(settings["baseline"]))
     maps = Heatmaps(
@@ -107,6 +111,8 @@ def _number_of(annotation: CocoAnnotation | None) -> int:
 
 def _draw(path: Path, page: Page, maps: Heatmaps, number: int, layer: str) -> None:
     kind = "false positive" if page.matched[number] is None else "true positive"
+    if page.kinds and page.kinds[number] == "FN":
+        kind = "missed nodule, scored as a proposal"
     read = f"map read at {layer}" if layer != "none" else "control without the network"
     flag = f", {maps.flags[number]} map: means nothing" if maps.flags[number] else ""
     draw_overlay(

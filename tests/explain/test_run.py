@@ -227,3 +227,27 @@ def test_dry_run_tells_every_method(world: Path) -> None:
     assert each["ablationcam"]["head_passes"] > 1
     assert each["gaussian"]["seconds"] == 0
     assert each["drise"]["seconds"] > each["odam"]["seconds"]
+
+
+def test_a_missed_nodule_is_explained_as_a_proposal(world: Path) -> None:
+    options = ExplainOptions(methods=("odam",), detections=given(world), amp="off", outcomes=("fn",))
+    summary = run(world, options=options)
+    assert summary["detections"] == 1  # two of three nodules are found
+    assert summary["true_positives"] == 0
+    maps = read_heatmaps(world / "heatmaps" / "odam" / "3.npz")
+    assert maps.provenance["kinds"] == ["FN"]
+    assert maps.matched_annotation_id.tolist() == [30]
+    assert maps.boxes_xyxy_px.tolist() == [[38, 26, 46, 34]]
+    assert 0 < maps.scores[0] < 1
+
+
+def test_one_map_per_image(world: Path) -> None:
+    options = ExplainOptions(methods=("odam", "constant"), detections=given(world), amp="off", per="image")
+    assert run(world, options=options)["detections"] == 2
+    maps = read_heatmaps(world / "heatmaps" / "odam" / "2.npz")
+    assert maps.heatmaps.shape == (1, 72, 64)
+    assert maps.boxes_xyxy_px.tolist() == [[2, 26, 36, 66]]
+    assert maps.provenance["members"] == [[0, 1]]
+    assert len(maps.provenance["of_detections"]["zero_gradient"]) == 2
+    with pytest.raises(UsageError, match="brings them together"):
+        run(world, "other", dataclasses.replace(options, channels=True))
