@@ -52,6 +52,10 @@ def run(
     max_detections: Annotated[
         int, typer.Option("--max-detections", min=1, help="Best detections kept of a category on an image or scan.")
     ] = 100,
+    gallery: Annotated[
+        int,
+        typer.Option("--gallery", min=0, help="False positives, and missed boxes, shown of slices; 0 for no sheets."),
+    ] = 24,
     recalibrate: Annotated[
         str | None,
         options.choice(
@@ -81,7 +85,7 @@ def run(
     if dry_run:
         counted = evaluate.sizes(evaluate.read(*paths, excluded=excluded, scans=scans))
         return Result(data=counted, tables=[Table(tuple(counted), [tuple(counted.values())], "to evaluate")])
-    wanted = EvaluateOptions(iou_hit, score, bootstrap, seed, max_detections, recalibrate or "", hit)
+    wanted = EvaluateOptions(iou_hit, score, bootstrap, seed, max_detections, recalibrate or "", hit, gallery)
     result = evaluate.evaluate(
         *paths,
         out,
@@ -111,7 +115,10 @@ def _table(metrics: dict[str, Any]) -> Table:
     for rate, value in metrics["froc"]["at"].items():
         rows.append((f"sensitivity at {rate} FP per {unit}", value, bounds.get(f"sensitivity@{rate}fp", "")))
     rows.append(("mean of these", metrics["froc"]["mean"], bounds.get("froc_mean", "")))
-    rows += [(f"CPM, {rule} rule", value, "") for rule, value in metrics["froc"].get("cpm", {}).items()]
+    rows += [
+        (f"CPM, {rule} rule", value, bounds.get(f"cpm_{rule}", ""))
+        for rule, value in metrics["froc"].get("cpm", {}).items()
+    ]
     counts = dict(metrics["counts"])
     at = f" at score {counts.pop('score'):g}" if "score" in counts else ""
     rows += [(f"{name.replace('_', ' ')}{at}", value, "") for name, value in counts.items()]

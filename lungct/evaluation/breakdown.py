@@ -20,6 +20,10 @@ MOST_LEVELS = 12
 FEW_NUMBERS = 8
 UNKNOWN = "unknown"
 EDGES_MM: Mapping[str, tuple[float, ...]] = {"diameter_mm": SIZE_EDGES_MM, "slice_thickness_mm": THICKNESS_EDGES_MM}
+RATING_EDGES = (1.5, 2.5, 3.5, 4.5)
+"""Where a mean of readers' ratings from 1 to 5 is rounded to another rating."""
+TEXTURES = ((2.0, "ground-glass"), (4.0, "part-solid"))
+"""LIDC rates texture from 1 (non-solid) over 3 (part-solid) to 5 (solid); a mean of ratings goes to the nearest."""
 _NAMES_SOMEBODY = re.compile(r"(^|[_\s-])(u?ids?|name|names|date|file)($|[_\s-])|uid|filename", re.IGNORECASE)
 _LIST = re.compile(r"[\[({]")
 
@@ -87,7 +91,7 @@ def share_draws(value: FloatArray, patient: IntArray, draws: Draws) -> FloatArra
 
 
 def levels_of(name: str, values: Sequence[Any]) -> list[str]:
-    """The level of each value: diameter and slice thickness by fixed classes, other many-valued numbers by quartile.
+    """The level of each value: diameter, slice thickness and ratings by fixed classes, other numbers by quartile.
 
     All empty strings where the attribute says nothing: one level alone, or too many words.
     """
@@ -114,10 +118,19 @@ def _as_numbers(known: Sequence[Any]) -> FloatArray | None:
 
 def _number_levels(name: str, values: Sequence[Any], numbers: FloatArray) -> list[str]:
     different = np.unique(numbers)
+    rated = numbers.min() >= 1 and numbers.max() <= 5
+    if name == "texture" and rated:
+        return [UNKNOWN if _missing(one) else _texture(float(one)) for one in values]
     if len(different) <= FEW_NUMBERS and name not in EDGES_MM:
         return [UNKNOWN if _missing(one) else f"{float(one):g}" for one in values]
-    edges = EDGES_MM.get(name) or tuple(np.unique(np.percentile(numbers, (25, 50, 75))).tolist())
+    edges = EDGES_MM.get(name) or (RATING_EDGES if name == "malignancy" and rated else ())
+    edges = edges or tuple(np.unique(np.percentile(numbers, (25, 50, 75))).tolist())
     return [UNKNOWN if _missing(one) else between(float(one), edges) for one in values]
+
+
+def _texture(rating: float) -> str:
+    (first, below), (last, between_them) = TEXTURES
+    return below if rating < first else between_them if rating <= last else "solid"
 
 
 def _missing(value: Any) -> bool:

@@ -32,6 +32,7 @@ class EvaluateOptions:
         bootstrap: number of draws of patients for the 95 % intervals; 0 leaves them out.
         max_detections: best detections kept of a category on an image, or marks on a scan.
         recalibrate: fit a map of the scores by this method; empty for none.
+        gallery: false positives, and missed boxes, that are shown, where the slices are at hand.
         hit: what hits a nodule on a scan: ``radius``, a distance as ``5mm``, an IoU of boxes as ``iou0.3``.
     """
 
@@ -42,6 +43,7 @@ class EvaluateOptions:
     max_detections: int = 100
     recalibrate: str = ""
     hit: str = RADIUS
+    gallery: int = 0
 
 
 @dataclass(frozen=True, eq=False)

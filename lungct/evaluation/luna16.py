@@ -198,9 +198,14 @@ def grid_sensitivities(curve: FrocCurve, rates: Sequence[float] = RATES) -> Floa
     The curve, straight between its points, is sampled at 10,000 rates from 1/8 to 8, and each rate takes the sample
     nearest to it, up to 4e-4 away.
     """
-    nearest = np.abs(GRID - np.asarray(rates, dtype=np.float64)[:, None]).argmin(axis=1)
-    sampled: FloatArray = np.interp(GRID[nearest], curve.fp_per_image, curve.sensitivity)
+    sampled: FloatArray = np.interp(grid_rates(rates), curve.fp_per_image, curve.sensitivity)
     return sampled
+
+
+def grid_rates(rates: Sequence[float] = RATES) -> FloatArray:
+    """(R,) the sample of the grid that is nearest to each rate."""
+    nearest: FloatArray = GRID[np.abs(GRID - np.asarray(rates, dtype=np.float64)[:, None]).argmin(axis=1)]
+    return nearest
 
 
 def first_reached(curve: FrocCurve, rates: Sequence[float] = RATES) -> FloatArray:

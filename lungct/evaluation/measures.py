@@ -56,7 +56,9 @@ def _parts(metrics: Mapping[str, Any]) -> Iterator[Measure]:
         for one in metrics.get(part, ()):
             subset = f"{part.removeprefix('by_')}: {one[name]} {one.get(unit, '')}".rstrip()
             for kind in ("ap", "ar"):
-                yield from (Measure(f"{kind}@{iou}", one[kind][iou], None, subset, one["n"]) for iou in one[kind])
+                for iou, value in one[kind].items():
+                    ci95 = one.get("ci95", {}).get(f"{kind}@{iou}")
+                    yield Measure(f"{kind}@{iou}", value, tuple(ci95) if ci95 else None, subset, one["n"])
     for name, one in metrics.get("errors", {}).items():
         yield Measure("dap", one["dap"], None, f"error: {name}", one["n"])
     ratios = metrics.get("area_ratios", {})

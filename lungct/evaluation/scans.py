@@ -142,6 +142,8 @@ def judge_scans(pair: ScanPair, options: EvaluateOptions | None = None) -> Evalu
         "grid": float(luna16.grid_sensitivities(tally.curve).mean()),
         "first_reached": float(luna16.first_reached(tally.curve).mean()),
     }
+    if draws is not None:
+        values["cpm_grid"] = froc_draws(tally, draws, luna16.grid_rates()).mean(axis=1)
     patient = np.unique(pair.patients, return_inverse=True)[1]
     known = ~finds.ignored
     scored = Scored(marks.score[known], ~finds.false[known], patient[marks.scan[known]])

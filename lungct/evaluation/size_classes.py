@@ -12,29 +12,44 @@ from typing import Any
 
 import numpy as np
 
+from lungct.evaluation.bootstrap import Draws, ap_draws, interval
 from lungct.evaluation.breakdown import between
 from lungct.evaluation.coco_ap import COCO_IOUS, score_matches
 from lungct.evaluation.coco_summary import COCO_AREAS_PX
-from lungct.evaluation.match import Within, area_within, greedy_match
+from lungct.evaluation.match import Matches, Within, area_within, greedy_match
 from lungct.evaluation.pairs import Boxes, Pairs
 from lungct.io.coco import CocoTruth
 from lungct.registry import SIZE_EDGES_MM
 from lungct.types import FloatArray
 
 
-def by_size(pairs: Pairs, truth: CocoTruth) -> list[dict[str, Any]]:
-    """Rows of unit, class, n boxes, ``ap`` and ``ar`` at IoU .5 and over .5:.95; classes in mm where spacing is known.
+def by_size(pairs: Pairs, truth: CocoTruth, draws: Draws | None = None) -> list[dict[str, Any]]:
+    """Rows of unit, class, n boxes, ``ap``, ``ar`` and ``ci95`` at IoU .5 and over .5:.95.
 
-    A class without a true box has no row.
+    Classes in mm are there where spacing is known; a class without a true box has no row.
     """
     rows = []
     for unit, name, within in _classes(pairs, truth):
-        result = score_matches(pairs, greedy_match(pairs, COCO_IOUS, within), COCO_IOUS)
+        matches = greedy_match(pairs, COCO_IOUS, within)
+        result = score_matches(pairs, matches, COCO_IOUS)
         if result.truths:
             ap = {"0.5": result.ap[0.5], "0.5:0.95": result.mean_ap()}
             ar = {"0.5": result.ar[0.5], "0.5:0.95": result.mean_ar()}
-            rows.append({"unit": unit, "class": name, "n": result.truths, "ap": ap, "ar": ar})
+            ci95 = class_intervals(pairs, matches, draws)
+            rows.append({"unit": unit, "class": name, "n": result.truths, "ap": ap, "ar": ar, "ci95": ci95})
     return rows
+
+
+def class_intervals(pairs: Pairs, matches: Matches, draws: Draws | None) -> dict[str, list[float]]:
+    """``ap@0.5``, ``ap@0.5:0.95`` and the same of AR -> 95 % interval, from matches at COCO's ten thresholds."""
+    if draws is None:
+        return {}
+    found = {}
+    for kind, drawn in zip(("ap", "ar"), ap_draws(pairs, matches, draws), strict=True):
+        if np.isfinite(drawn).any():
+            found[f"{kind}@0.5"] = list(interval(drawn[:, 0]))
+            found[f"{kind}@0.5:0.95"] = list(interval(drawn.mean(axis=1)))
+    return found
 
 
 def _classes(pairs: Pairs, truth: CocoTruth) -> Iterator[tuple[str, str, Within]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from lungct.errors import InputError
-from lungct.evaluation import bootstrap, box_errors, coco_ap, error_split, froc
+from lungct.evaluation import bootstrap, box_errors, coco_ap, error_split, froc, gallery
 from lungct.evaluation.bootstrap import Draws
 from lungct.evaluation.breakdown import breakdown
-from lungct.evaluation.coco_ap import ALL_IOUS, ApResult, mean_between
+from lungct.evaluation.coco_ap import ALL_IOUS, COCO_IOUS, ApResult, mean_between
 from lungct.evaluation.coco_summary import coco_summary
 from lungct.evaluation.judged import (
     SCHEMA,
@@ -33,7 +33,7 @@ from lungct.evaluation.judged import (
 from lungct.evaluation.match import UNMATCHED, Matches, greedy_match
 from lungct.evaluation.other_ap import THRESHOLD_IOU, threshold_ap, voc_ap
 from lungct.evaluation.pairs import Pairs, pair_up
-from lungct.evaluation.size_classes import by_size
+from lungct.evaluation.size_classes import by_size, class_intervals
 from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth, read_detections, read_truth
 from lungct.io.draws import DrawnMeasures, pairing
 from lungct.types import BoolArray, Detections, FloatArray
@@ -105,8 +105,8 @@ def judge_slices(
         "froc": {**curve, "iou_hit": options.iou_hit},
         "counts": _counts(pairs, finds, options.score),
         "coco": {name: None if np.isnan(one) else one for name, one in coco_summary(pairs).items()},
-        "by_category": _by_category(ap, truth),
-        "by_size": by_size(pairs, truth),
+        "by_category": _by_category(ap, truth, pairs, draws),
+        "by_size": by_size(pairs, truth, draws),
         "other_ap": _other_ap(pairs),
         "area_ratios": box_errors.area_ratios(pairs, options.iou_hit, options.score),
         "confusion": _confusion(pairs, truth, options),
@@ -121,10 +121,11 @@ def judge_slices(
             draws,
         ),
     }
-    figures = {
+    figures: dict[str, Callable[[Path], None]] = {
         "precision_recall": functools.partial(_draw_precision_recall, ap=ap),
         "froc": functools.partial(draw_froc, part=metrics["froc"]),
         "ap_over_iou": functools.partial(_draw_ap_over_iou, ap=ap),
+        **gallery.sheets(pairs, finds, truth, score=options.score, count=options.gallery),
     }
     if calibration:
         figures["reliability"] = functools.partial(draw_reliability, part=calibration)
@@ -199,7 +200,16 @@ def _count_values(pairs: Pairs, finds: froc.Finds, score: float, draws: Draws) -
     return {name: np.divide(part, whole, out=np.full_like(part, np.nan), where=true > 0) for name, part, whole in rows}
 
 
-def _by_category(ap: ApResult, truth: CocoTruth) -> list[dict[str, Any]]:
+def _by_category(ap: ApResult, truth: CocoTruth, pairs: Pairs, draws: Draws | None) -> list[dict[str, Any]]:
+    """Rows of category, n boxes, ``ap``, ``ar``; with ``ci95`` where there are several."""
+    matches = greedy_match(pairs, COCO_IOUS) if draws is not None and len(ap.ap_of) > 1 else None
+
+    def ci95(identifier: int) -> dict[str, list[float]]:
+        if matches is None:
+            return {}
+        mine = matches.counted & (pairs.truth.category == list(pairs.category_ids).index(identifier))
+        return class_intervals(pairs, replace(matches, counted=mine), draws)
+
     counts = Counter(one.category_id for one in truth.annotations if not one.iscrowd)
     return [
         {
@@ -207,6 +217,7 @@ def _by_category(ap: ApResult, truth: CocoTruth) -> list[dict[str, Any]]:
             "n": counts[identifier],
             "ap": _headline(ap.ap_of[identifier]),
             "ar": _headline(ap.ar_of[identifier]),
+            "ci95": ci95(identifier),
         }
         for identifier in ap.ap_of
     ]

@@ -82,6 +82,11 @@ class CocoTruth:
     info: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
+    def image_of(self) -> Mapping[int | str, CocoImage]:
+        """Image id -> image."""
+        return {image.id: image for image in self.images}
+
+    @cached_property
     def annotations_of(self) -> Mapping[int | str, list[CocoAnnotation]]:
         """Image id -> its annotations; an empty list for an image without any."""
         found: dict[int | str, list[CocoAnnotation]] = {image.id: [] for image in self.images}

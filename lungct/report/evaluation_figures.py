@@ -30,7 +30,7 @@ def precision_recall(path_stem: Path, curves: Mapping[str, tuple[FloatArray, Flo
         _unit_axes(plot, "recall", "precision")
         plot.set_title("Precision over recall")
         if curves:
-            plot.legend(loc="lower left")
+            plot.legend(loc="best")
 
     canvas.save_pair(path_stem, paint, height_in=3.6)
 
@@ -113,7 +113,7 @@ def ap_over_iou(path_stem: Path, ious: FloatArray, ap: FloatArray, ar: FloatArra
         plot.plot(ious, ar, label="average recall", marker="s", **canvas.style_of(2))
         _unit_axes(plot, "IoU at which a box counts as found", "AP, AR")
         plot.set_title("AP and AR over IoU")
-        plot.legend(loc="lower left")
+        plot.legend(loc="best")
 
     canvas.save_pair(path_stem, paint, height_in=3.6)
 

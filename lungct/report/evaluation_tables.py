@@ -16,6 +16,7 @@ def tables_of(metrics: Mapping[str, Any]) -> list[Table]:
     """Every table that the document has something for, the headline first."""
     makers: tuple[Callable[[Mapping[str, Any]], Table | None], ...] = (
         ap_table,
+        coco_table,
         froc_table,
         criteria_table,
         counts_table,
@@ -46,6 +47,22 @@ def ap_table(metrics: Mapping[str, Any]) -> Table | None:
         for iou in ap
     ]
     return without_empty(Table("Average precision and recall", columns, rows)) if rows else None
+
+
+def coco_table(metrics: Mapping[str, Any]) -> Table | None:
+    """The twelve numbers of the COCO program."""
+    found = metrics.get("coco") or {}
+    sizes = ("all", "small", "medium", "large")
+    rows = [
+        [kind, *(number(found.get(key)) for key in keys)]
+        for kind, keys in (
+            ("AP .5 to .95", ("AP", "AP_small", "AP_medium", "AP_large")),
+            ("AR .5 to .95, 100 detections", ("AR100", "AR_small", "AR_medium", "AR_large")),
+        )
+    ]
+    few = [f"AP at .5 {number(found.get('AP50'))}, at .75 {number(found.get('AP75'))}"]
+    few.append(f"AR of 1 detection {number(found.get('AR1'))}, of 10 {number(found.get('AR10'))}")
+    return Table(f"COCO's summary: {'; '.join(few)}", ("by area in px", *sizes), rows) if found else None
 
 
 def _iou(text: str) -> str:
@@ -132,7 +149,12 @@ _FOUR = ("AP at .5", "AP .5 to .95", "AR at .5", "AR .5 to .95")
 
 
 def _four(one: Mapping[str, Any]) -> list[str]:
-    return [number(one[kind].get(iou)) for kind in ("ap", "ar") for iou in ("0.5", "0.5:0.95")]
+    return [_with_interval(one, kind, iou) for kind in ("ap", "ar") for iou in ("0.5", "0.5:0.95")]
+
+
+def _with_interval(one: Mapping[str, Any], kind: str, iou: str) -> str:
+    ci95 = (one.get("ci95") or {}).get(f"{kind}@{iou}")
+    return number(one[kind].get(iou)) + (f" ({interval(ci95)})" if ci95 else "")
 
 
 def other_ap_table(metrics: Mapping[str, Any]) -> Table | None:

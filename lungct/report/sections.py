@@ -132,6 +132,8 @@ def detection_section(outputs: Outputs) -> Section | None:
         "froc": f"{per}; mean {table.number(curve.get('mean'))}.",
         "ap_over_iou": "Average precision and recall over the IoU that a hit must reach; the numbers are in the table.",
         "reliability": "Share of true detections over the score, and how many detections have which score.",
+        "false_positives": "False positives, the most certain first: each with its surroundings.",
+        "missed": "Missed boxes, those that nothing hits first: each with its surroundings.",
     }
     return Section(evaluation_tables.tables_of(found), _kept(outputs.places.evaluation, names))
 

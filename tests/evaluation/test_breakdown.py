@@ -36,6 +36,18 @@ def test_many_numbers_are_cut_at_their_quartiles() -> None:
     }
 
 
+def test_ratings_of_readers() -> None:
+    means = [1, 1.75, 2, 3.3333, 4, 4.25, 5, None]
+    named = ["ground-glass"] * 2 + ["part-solid"] * 3 + ["solid"] * 2 + ["unknown"]
+    assert levels_of("texture", means) == named
+    assert levels_of("texture", ["solid", "part-solid", "", "solid"]) == ["solid", "part-solid", "unknown", "solid"]
+    assert levels_of("texture", [None, ""]) == []
+    many = [1 + k / 4 for k in range(17)]
+    rounded = ["below 1.5", "1.5 to 2.5", "2.5 to 3.5", "3.5 to 4.5", "4.5 and more"]
+    assert list(dict.fromkeys(levels_of("malignancy", many))) == rounded
+    assert set(levels_of("malignancy", [1, 2, 3, 4, 5])) == {"1", "2", "3", "4", "5"}
+
+
 def test_between() -> None:
     assert [between(one, (1, 2)) for one in (0.9, 1, 1.9, 2)] == ["below 1", "1 to 2", "1 to 2", "2 and more"]
 

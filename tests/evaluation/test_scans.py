@@ -56,6 +56,7 @@ def test_folder(files: dict[str, Path], tmp_path: Path) -> None:
     assert list(metrics["froc"]["at"].values()) == [third, two_thirds, *[two_thirds] * 5]
     assert metrics["froc"]["cpm"]["grid"] == pytest.approx((1 / 3 + 6 * 2 / 3) / 7)
     assert metrics["froc"]["score_at"]["0.25"] == 0.6
+    assert metrics["ci95"]["cpm_grid"] == pytest.approx(metrics["ci95"]["froc_mean"], abs=1e-3)
     low, high = metrics["ci95"]["froc_mean"]
     assert 0 <= low <= metrics["froc"]["mean"] <= high <= 1
     assert len(metrics["froc"]["band"]["low"]) == len(metrics["froc"]["band"]["fp_per_image"])

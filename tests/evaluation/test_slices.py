@@ -102,6 +102,11 @@ def test_document() -> None:
     assert metrics["calibration"]["n"] == metrics["detections"]
     low, high = metrics["ci95"]["ar@0.5"]
     assert low < metrics["ar"]["0.5"] < high
+    for one in (*metrics["by_size"], *metrics["by_category"]):
+        low, high = one["ci95"]["ap@0.5"]
+        assert low <= one["ap"]["0.5"] <= high
+    assert len(metrics["coco"]) == 12
+    assert metrics["coco"]["AP"] == metrics["ap"]["0.5:0.95"]
     low, high = metrics["ci95"]["f1"]
     assert low < metrics["counts"]["f1"] < high
 
@@ -141,6 +146,7 @@ def test_every_number_has_one_row() -> None:
     assert table["ap@0.5", ""].ci95 == tuple(metrics["ci95"]["ap@0.5"])
     assert table["dap", "error: background"].n == metrics["errors"]["background"]["n"]
     assert table["ap@0.5", "size: medium px"].value > 0
+    assert table["ap@0.5", "category: solid"].ci95[0] > 0
     assert table["area_ratio_median", "box: bigger"].value > 1
     assert {"voc_11_point@0.5", "score_thresholds_map", "ece", "auc", "froc_mean"} <= {name for name, _ in table}
 

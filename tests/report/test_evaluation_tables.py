@@ -56,6 +56,12 @@ def rows(caption: str) -> list[list[str]]:
 
 def test_every_part_has_its_table() -> None:
     assert len(tables_of(METRICS)) == 12
+    twelve = {"AP": 0.4, "AP50": 0.8, "AP75": 0.3, "AP_small": 0.35, "AP_large": None, "AR1": 0.2, "AR10": 0.6}
+    summary = tables_of(METRICS | {"coco": twelve})[1]
+    assert summary.caption.startswith(
+        "COCO's summary: AP at .5 0.800, at .75 0.300; AR of 1 detection 0.200, of 10 0.600"
+    )
+    assert summary.rows[0] == ["AP .5 to .95", "0.400", "0.350", "–", "–"]
     assert rows("Average precision")[0] == ["0.5", "0.700", "0.600 to 0.800", "0.800"]
     froc = rows("FROC")
     assert froc[0] == ["sensitivity", "0.500", "0.750", "0.625"]
