@@ -54,7 +54,7 @@ def result_columns(
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
     plain = set(map(type, labels)) == {int} and all(one in categories for one in set(labels))
-    if not plain or box.shape != (len(rows), 4) or (image < 0).any():
+    if not plain or (box.shape, score.shape) != ((len(rows), 4), (len(rows),)) or (image < 0).any():
         return None
     with np.errstate(over="ignore", invalid="ignore"):  # a broken box may be of any size
         box[:, 2:] += box[:, :2]

@@ -171,16 +171,23 @@ def _only_number(one: str) -> str:
 
 
 def is_json(path: Path) -> bool:
-    """Whether a file holds a JSON document and no table, by its first letter."""
+    """Whether a file holds a JSON document and no table, by its first letter.
+
+    Raises:
+        InputError: missing, not readable, empty, or no text.
+    """
     try:
         with open(path, encoding="utf-8-sig") as stream:
-            return stream.read(256).lstrip()[:1] in ("{", "[") and path.suffix != ".ndjson"
+            first = stream.read(256).lstrip()[:1]
     except UnicodeDecodeError:
-        return False
+        raise InputError.of(path, "neither JSON nor a table", "it is no UTF-8 text; is it packed?") from None
     except FileNotFoundError:
         raise InputError.of(path, "no such file") from None
     except OSError as problem:
         raise InputError.of(path, f"not readable ({problem.strerror})") from None
+    if not first:
+        raise InputError.of(path, "empty", "expected COCO JSON, or a table of nodules on scans")
+    return first in ("{", "[") and path.suffix != ".ndjson"
 
 
 def _text(path: Path) -> str:

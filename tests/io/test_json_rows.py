@@ -58,6 +58,7 @@ ODD = st.sampled_from(
         {"category_id": 2.9},
         {"score": "0.5"},
         {"score": True},
+        {"score": [0.5]},
         {"score": 1.0000001},
         {"bbox": ["1", 2, 3, 4]},
         {"bbox": [1, 2, 3]},

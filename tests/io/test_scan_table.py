@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -137,3 +138,8 @@ def test_is_json(tmp_path: Path) -> None:
     assert is_json(written(tmp_path, "\ufeff[]", "t.json"))
     assert not is_json(written(tmp_path, SUBMISSION))
     assert not is_json(written(tmp_path, '{"case_id": 1}', "manifest.ndjson"))
+    with pytest.raises(InputError, match="empty: expected COCO JSON, or a table"):
+        is_json(written(tmp_path, " \n"))
+    (tmp_path / "found.json.gz").write_bytes(gzip.compress(b"[]"))
+    with pytest.raises(InputError, match="neither JSON nor a table: it is no UTF-8 text; is it packed"):
+        is_json(tmp_path / "found.json.gz")
