@@ -158,6 +158,7 @@ BOX_LOSSES: Mapping[str, str] = {
 
 AUGMENTATIONS: Mapping[str, str] = {
     "default": "flips, scale .8 to 1.25, contrast .15, brightness .08",
+    "paste": "the same, and nodules of other patients pasted into lungs",
     "strong": "wider scales, turns, shear, gamma, blur, noise, nodules of other patients pasted into lungs",
     "none": "slices and crops as they are",
     "system1-dlcs": "horizontal flip; shift, scale, rotate .05, .1, 15 degrees; tone .1; CLAHE",

@@ -158,6 +158,10 @@ Augment = Annotated[
         "--augment", tuple(registry.AUGMENTATIONS), "What happens to training slices.", rich_help_panel=SHOWING
     ),
 ]
+Mosaic = Annotated[
+    float | None,
+    typer.Option("--mosaic", help="Chance of parts of four slices side by side.", rich_help_panel=SHOWING),
+]
 Sampling = Annotated[
     str | None,
     options.choice("--sampling", tuple(registry.SAMPLINGS), "How slices are drawn.", rich_help_panel=SHOWING),
@@ -276,6 +280,7 @@ def run(
     ema: Ema = None,
     crop: Crop = None,
     augment: Augment = None,
+    mosaic: Mosaic = None,
     show_augmentations: ShowAugmentations = None,
     sampling: Sampling = None,
     positive_share: PositiveShare = None,

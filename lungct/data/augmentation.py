@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ DEFAULT = Augmentation(
 PRESETS: Mapping[str, Augmentation] = {
     "none": NONE,
     "default": DEFAULT,
+    "paste": replace(DEFAULT, paste_chance=0.5),
     "strong": Augmentation(
         flip_x_chance=0.5,
         flip_y_chance=0.5,

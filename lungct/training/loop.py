@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def training_batches(
         InputError: a file of hard negatives that is not of this split; with a curriculum a slice that cannot be read.
         UsageError: sampling that the split does not allow.
     """
-    view = ViewOptions(card.hu_window, card.magnify, options.crop_px, PRESETS[options.augment])
+    how = replace(PRESETS[options.augment], mosaic_chance=options.mosaic)
+    view = ViewOptions(card.hu_window, card.magnify, options.crop_px, how)
     hard = hard_spots(Path(options.hard_negatives), truth) if options.hard_negatives else None
     read = SliceReader(truth)
     dataset = TrainingSlices(

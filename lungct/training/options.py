@@ -60,6 +60,7 @@ class TrainOptions:
         compile: compile the backbone.
         validate_every: epochs between validations; the last epoch is always validated.
         augment: of ``registry.AUGMENTATIONS``.
+        mosaic: chance that parts of four slices stand side by side in place of one.
         sampling: of ``registry.SAMPLINGS``.
         positive_share: of each batch that has nodules; 0 leaves it as it comes.
         hard_negatives: a file of detections on the training split, whose false positives are seen again; or nothing.
@@ -108,6 +109,7 @@ class TrainOptions:
     validate_every: int = 5
     patience: int = 0
     augment: str = "default"
+    mosaic: float = 0.0
     sampling: str = "shuffle"
     positive_share: float = 0.0
     hard_negatives: str = ""
@@ -133,6 +135,7 @@ class TrainOptions:
             "--ema (0, or below 1)": 0 <= self.ema < 1,
             "--validate-every": self.validate_every >= 1,
             "--patience": self.patience >= 0,
+            "--mosaic (0..1)": 0 <= self.mosaic <= 1,
             "--positive-share (0..1)": 0 <= self.positive_share <= 1,
             "--hard-share (above 0, below 1)": 0 < self.hard_share < 1,
             "--trainable-stages (0..4)": 0 <= self.trainable_stages <= len(STRIDES),

@@ -80,7 +80,7 @@ def test_a_pasted_nodule_lies_in_the_lung_under_its_box_and_off_the_others(chann
     truth = _write(tmp_path, PATIENTS, channels)
     slices = _slices(truth, PASTE, channels)
     lungs, pasted = torch.from_numpy(_lungs()), 0
-    for epoch in range(12):
+    for epoch in range(7):
         for number in range(4):
             image, target = slices[(epoch, number)]
             before = torch.from_numpy(truth.boxes_of(number)).float()
@@ -105,7 +105,7 @@ def test_a_pasted_nodule_lies_in_the_lung_under_its_box_and_off_the_others(chann
             for number_of_box, one in enumerate(boxes):
                 for other in boxes[number_of_box + 1 :]:
                     assert one[0] >= other[2] or one[2] <= other[0] or one[1] >= other[3] or one[3] <= other[1]
-    assert pasted > 40
+    assert pasted > 25
 
 
 def test_nodules_come_from_other_patients_only(tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ import torch
 
 from lungct.data.augmentation import PRESETS
 from lungct.data.dataset import TrainingSlices
+from lungct.data.sampling import EpochBatches
 from lungct.data.view import ViewOptions
 from lungct.errors import UsageError
 from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth, read_truth, write_truth
 from lungct.io.npz import write_slice
 from lungct.registry import DETECTORS
+from lungct.training.loop import ahead, make_loader
 from lungct.training.train import train
 from tests.training.disks import write_disks
 from tests.training.test_train import ONE_THREAD, _files, _options
@@ -115,3 +117,27 @@ def test_slices_of_several_sizes_go_through_every_augmentation(name: str, tmp_pa
                 assert (target["boxes"] <= torch.tensor([width, height] * 2)).all()
                 assert (target["boxes"][:, 2:] > target["boxes"][:, :2]).all()
                 assert not crop or max(height, width) <= crop
+
+
+def test_batches_made_ahead_are_the_batches(tmp_path: Path) -> None:
+    write_disks(tmp_path, train=7, val=1, size=72)
+    truth = read_truth(tmp_path / "train.json")
+    slices = TrainingSlices(truth, ViewOptions((-1000, 500), 1.0, 64), seed=0, in_channels=3)
+    batches = EpochBatches.shuffled(7, 2, seed=0)
+    loader = make_loader(slices, batches, workers=0, pin=False)
+    plain, early = list(loader), list(ahead(loader))
+    assert len(plain) == len(early) == 4
+    for (images, _), (same, _) in zip(plain, early, strict=True):
+        assert all(torch.equal(one, other) for one, other in zip(images, same, strict=True))
+    some = ahead(loader)
+    next(some)
+    some.close()
+
+
+def test_a_fault_while_a_batch_is_made_ahead_comes_out(tmp_path: Path) -> None:
+    write_disks(tmp_path, train=4, val=1, size=72)
+    truth = read_truth(tmp_path / "train.json")
+    slices = TrainingSlices(truth, ViewOptions((-1000, 500), 1.0, 64), seed=0, in_channels=3)
+    loader = make_loader(slices, EpochBatches.shuffled(9, 2, seed=0), workers=0, pin=False)
+    with pytest.raises(IndexError):
+        list(ahead(loader))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from lungct.cli.app import command
 from lungct.cli.contract import run_app
-from lungct.errors import OutputExists
+from lungct.errors import OutputExists, UsageError
 from lungct.report.panel import DETECTION
 from lungct.report.sample_sheet import GAP_PX, SIDE_PX, TITLE_PX, write_sample_sheet
 from lungct.training.show import show_augmentations
@@ -50,6 +50,14 @@ def test_the_sheet_repeats_to_the_byte_and_goes_through_epochs(slices: Path, tmp
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert facts["samples"] == 14
     assert facts["boxes"] > 3
+
+
+def test_a_mosaic_is_asked_for(slices: Path, tmp_path: Path) -> None:
+    for chance in (0.0, 1.0):
+        show_augmentations(tmp_path / f"{chance:g}.png", slices, _options(mosaic=chance), samples=4)
+    assert (tmp_path / "0.png").read_bytes() != (tmp_path / "1.png").read_bytes()
+    with pytest.raises(UsageError, match="--mosaic"):
+        _options(mosaic=1.1)
 
 
 def test_the_command_draws_and_ends(slices: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
