@@ -40,7 +40,7 @@ def _padding(hu: NDArray[Any]) -> BoolArray:
 
 
 def judge(name: str, facts: Mapping[str, float]) -> Iterator[Finding]:
-    """A finding where a quarter of the edge or more is tissue."""
+    """A finding where three tenths of the edge or more are tissue."""
     if facts["tissue_at_edge"] >= LIMIT:
         yield Finding(
             "truncated-field", name, "share of the field's edge that is tissue", facts["tissue_at_edge"], LIMIT

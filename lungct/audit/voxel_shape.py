@@ -13,6 +13,8 @@ THICKEST_MM = 2.5
 """Source: LUNA16 left out LIDC-IDRI scans of slices thicker than 2.5 mm (Setio et al. 2017)."""
 MOST_OBLIQUE_DEG = 15.0
 SQUARE_WITHIN = 0.02
+ROUNDING_MM = 1e-3
+"""NIfTI headers hold spacings as float32."""
 OUTLIER_Z = 3.5
 """Source: the modified z-score of Iglewicz & Hoaglin 1993, .6745 (x - median) / MAD, and their limit."""
 OUTLIER_FACTOR = 1.5
@@ -34,7 +36,7 @@ def measure(grid: Grid, input_spacing_mm_zyx: Triple | None) -> dict[str, float]
 
 def judge(name: str, facts: Mapping[str, float]) -> Iterator[Finding]:
     """Findings of one scan."""
-    if facts["slice_mm"] > THICKEST_MM:
+    if facts["slice_mm"] > THICKEST_MM + ROUNDING_MM:
         yield Finding("thick-slices", name, "slice spacing, mm", facts["slice_mm"], THICKEST_MM)
     if facts["slice_axis"] != 2:
         plane = ("sagittal", "coronal")[int(facts["slice_axis"])]

@@ -52,7 +52,8 @@ def lung_mask(volume: Volume, grid: Grid, method: str = "default") -> Volume:
 def _coarse(volume: Volume, step_mm_zyx: Triple) -> Volume:
     """Every n-th voxel, the middle one of n, as int16."""
     steps = [max(1, round(wanted / mm)) for wanted, mm in zip(step_mm_zyx, volume.grid.spacing_mm_zyx, strict=True)]
-    thinned = cropped(volume, [slice((step - 1) // 2, None, step) for step in steps])
+    starts = [min((step - 1) // 2, size - 1) for step, size in zip(steps, volume.grid.shape_zyx, strict=True)]
+    thinned = cropped(volume, [slice(start, None, step) for start, step in zip(starts, steps, strict=True)])
     return Volume(clip_hu(thinned.hu, (LOWEST_HU, HIGHEST_HU)), thinned.grid)
 
 

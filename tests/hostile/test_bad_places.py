@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ from tests.hostile.trial import assert_refused, run
 from tests.preprocessing.tiny_dlcs import write_dlcs
 
 LUNGCT = [sys.executable, "-m", "lungct"]
-AS_ROOT = os.geteuid() == 0
+NOBODY = 65534
 
 
 @pytest.fixture(scope="module")
@@ -63,19 +66,44 @@ def test_scan_is_a_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
     assert_refused(run(capfd, "preprocess", tmp_path / "raw", tmp_path / "out"), 3, tmp_path / "out")
 
 
-@pytest.mark.skipif(AS_ROOT, reason="root may read and write everything")
-def test_scan_may_not_be_read(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    write_dlcs(tmp_path / "raw")
-    (tmp_path / "raw" / "CASE_1.nii.gz").chmod(0)
-    assert_refused(run(capfd, "preprocess", tmp_path / "raw", tmp_path / "out"), 3, tmp_path / "out")
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that everybody may enter and write to, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
 
 
-@pytest.mark.skipif(AS_ROOT, reason="root may read and write everything")
-def test_output_may_not_be_written(dlcs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "locked").mkdir(mode=0o500)
-    out = tmp_path / "locked" / "out"
-    outcome = run(capfd, "preprocess", dlcs, out)
-    assert_refused(outcome, 3, out)
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root may read and write everything, so it takes off its rights for the while."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+def test_scan_may_not_be_read(dlcs: Path, public: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(capfd, "preprocess", dlcs, public / "imports-are-done").code == 0
+    write_dlcs(public / "raw")
+    (public / "raw" / "CASE_1.nii.gz").chmod(0)
+    with as_nobody():
+        outcome = run(capfd, "preprocess", public / "raw", public / "out")
+    assert_refused(outcome, 3, public / "out")
+    assert "CASE_1" in outcome.stderr
+
+
+def test_output_may_not_be_written(dlcs: Path, public: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(capfd, "preprocess", dlcs, public / "imports-are-done").code == 0
+    write_dlcs(public / "raw")
+    (public / "locked").mkdir(mode=0o500)
+    with as_nobody():
+        outcome = run(capfd, "preprocess", public / "raw", public / "locked" / "out")
+    (public / "locked").chmod(0o700)
+    assert_refused(outcome, 3, public / "locked" / "out")
     assert ".partial" not in outcome.stderr
 
 
@@ -119,11 +147,11 @@ def test_full_disk(dlcs: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("share", [0.3, 0.5, 0.7, 0.85, 0.95])
-def test_ctrl_c_and_resume(share: float, dlcs: Path, tmp_path: Path) -> None:
-    line = [*LUNGCT, "preprocess", str(dlcs), str(tmp_path / "out"), "--spacing", "1,1,1"]
+@pytest.mark.parametrize(("share", "workers"), [(0.3, 0), (0.5, 0), (0.7, 0), (0.85, 0), (0.95, 0), (0.8, 2)])
+def test_ctrl_c_and_resume(share: float, workers: int, dlcs: Path, tmp_path: Path) -> None:
+    line = [*LUNGCT, "preprocess", str(dlcs), str(tmp_path / "out"), "--spacing", "1,1,1", "--workers", str(workers)]
     started = time.perf_counter()
-    subprocess.run([*line[:-3], str(tmp_path / "whole"), *line[-2:]], check=True, capture_output=True)
+    subprocess.run([*line[:5], str(tmp_path / "whole"), *line[6:]], check=True, capture_output=True)
     usual = time.perf_counter() - started
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         time.sleep(share * usual)

@@ -16,7 +16,8 @@ from lungct.types import Grid, Volume
 from tests.hostile.trial import assert_refused, run
 
 SHAPE = (6, 8, 10)
-GRID = Grid(SHAPE, (2.0, 1.0, 1.0), (-5.0, -4.0, 10.0))
+PLACE = (2.0, 1.0, 1.0), (-5.0, -4.0, 10.0)
+GRID = Grid(SHAPE, *PLACE)
 HEADER = 348
 
 
@@ -204,6 +205,18 @@ def test_itk_file_cut_short(share: float, suffix: str, tmp_path: Path, capfd: py
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(_hu()), str(path))
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     assert_refused(run(capfd, "preprocess", raw, tmp_path / "out"), 3, tmp_path / "out")
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 10), (6, 1, 10), (1, 1, 1)])
+def test_a_scan_one_voxel_thick_is_read(
+    shape: tuple[int, int, int], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """There is no lung in it, which is said, and no grid too small for a voxel."""
+    (tmp_path / "raw").mkdir()
+    write_nifti(tmp_path / "raw" / "case_1.nii.gz", Volume(np.zeros(shape, np.int16), Grid(shape, *PLACE)))
+    outcome = run(capfd, "preprocess", tmp_path / "raw", tmp_path / "out", "--lung-mask", "default")
+    assert outcome.code == 0
+    assert outcome.stderr == "lungct: WARNING: case_1: no lungs found\n"
 
 
 @pytest.mark.parametrize("fill", [np.nan, np.inf, -np.inf])
