@@ -11,9 +11,6 @@ and 5 pixels 99 %, of 10 pixels 78 %; JPEG of quality 40 all; a matrix of 7/11 a
 -1350..150 all; 2 % cut off on all sides 94 %, 4 % cut off 60 %; a mediastinal window none.
 
 *Shared slices*: some slices of two scans have equal digests, as where one is cut out of the other.
-
-The rule for leaving out, as published for cleaning CT slices: of copies with the same label one is kept; of copies with
-different labels all are dropped.
 """
 
 from __future__ import annotations
@@ -70,7 +67,7 @@ def find_links(items: Sequence[Item], measured: Sequence[Measured], progress: Pr
     return links
 
 
-def _rank(place: int, items: Sequence[Item]) -> tuple[int, int, str, int, int]:
+def rank(place: int, items: Sequence[Item]) -> tuple[int, int, str, int, int]:
     """What decides which copy is kept: its split, data set, scan, number of boxes, and then its place."""
     item = items[place]
     return KEPT_FIRST.index(split_of(item)), item.data_set, item.case_id, -len(item.markings), place
@@ -87,7 +84,7 @@ def _same_voxels(items: Sequence[Item], measured: Sequence[Measured]) -> list[li
     for place, (item, one) in enumerate(zip(items, measured, strict=True)):
         if one.digest:
             groups[item.is_scan, one.digest].append(place)
-    return [sorted(group, key=lambda place: _rank(place, items)) for group in groups.values()]
+    return [sorted(group, key=lambda place: rank(place, items)) for group in groups.values()]
 
 
 def _near(
@@ -106,7 +103,7 @@ def _near(
         return planes_of(to_canonical(items[place].load()).hu) if kept is None else kept
 
     for number, pair in enumerate(pairs, 1):
-        kept, left = sorted((places[one] for one in pair), key=lambda place: _rank(place, items))
+        kept, left = sorted((places[one] for one in pair), key=lambda place: rank(place, items))
         likeness = fine_likeness(planes(kept), planes(left))
         if likeness >= FINE_LIMIT:
             yield Link(kept, left, "near-duplicate", likeness)
@@ -152,30 +149,3 @@ def shared_slices(items: Sequence[Item], measured: Sequence[Measured]) -> Iterat
         if measured[first].digest != measured[second].digest:
             whole = min(len(measured[place].slice_digests) for place in (first, second))
             yield Finding("shared-slices", items[second].name, f"equal slices of {whole}", count, 0, items[first].name)
-
-
-def left_out(items: Sequence[Item], links: Sequence[Link]) -> dict[int, str]:
-    """Which items the rule leaves out, and why: of copies with one label all but one, of others all.
-
-    A near copy is left out only where the one that it is a copy of stays.
-    """
-    exact: dict[int, list[int]] = defaultdict(list)
-    for link in links:
-        if link.kind == "exact-duplicate":
-            exact[link.kept].append(link.left)
-    out: dict[int, str] = {}
-    for kept, others in exact.items():
-        whole = [kept, *others]
-        one_label = all(same_label(items[a], items[b]) for a, b in combinations(whole, 2))
-        reason = f"the same voxels as {items[kept].name}"
-        out |= dict.fromkeys(others, reason) if one_label else dict.fromkeys(whole, f"{reason}, other labels")
-    near = [link for link in links if link.kind == "near-duplicate"]
-    for link in near:
-        if not same_label(items[link.kept], items[link.left]):
-            for place in (link.kept, link.left, *exact[link.kept], *exact[link.left]):
-                out.setdefault(place, "near copies with different labels")
-    for link in sorted(near, key=lambda link: _rank(link.left, items)):
-        if link.kept not in out:
-            for place in (link.left, *exact[link.left]):
-                out.setdefault(place, f"all but the same as {items[link.kept].name}")
-    return out

@@ -13,6 +13,7 @@ from lungct.audit.finding import Finding
 from lungct.audit.items import Item, read_items
 from lungct.audit.judge import judge
 from lungct.audit.measure import Measured, measure_items
+from lungct.audit.resolve import left_out
 from lungct.audit.tables import data_sets_of, exclude_txt, findings_csv, measures_csv, summary_of
 from lungct.audit.worst import write_worst
 from lungct.io.atomic import check_replaceable, staged_folder, write_bytes, write_json
@@ -95,7 +96,7 @@ def audit(
     measured = _measure(items, running)
     links = duplicates.find_links(items, measured, running.progress)
     findings = judge(items, measured, links, options.noise_percentile)
-    reasons = _left_out(items, links, findings, options)
+    reasons = _reasons(items, links, findings, options)
     summary = summary_of(items, findings, options.record(), reasons)
     with staged_folder(out, command="audit", overwrite=running.overwrite) as folder:
         write_bytes(folder / "findings.csv", findings_csv(findings), durable=False)
@@ -117,11 +118,11 @@ def _measure(items: Sequence[Item], running: Running) -> list[Measured]:
     return [found[item.name] for item in items]
 
 
-def _left_out(
+def _reasons(
     items: Sequence[Item], links: Sequence[Link], findings: Sequence[Finding], options: AuditOptions
 ) -> dict[int, str]:
     """Place of what the chosen rules leave out -> why."""
-    out = duplicates.left_out(items, links) if options.duplicates == "resolve" else {}
+    out = left_out(items, links) if options.duplicates == "resolve" else {}
     if options.noise == "resolve":
         noisy = {one.case for one in findings if one.kind == "noise"}
         for place, item in enumerate(items):

@@ -5,15 +5,13 @@ Findings that are to be left out of an evaluation go to ``excluded.csv``, where 
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from lungct.ct.enhance import Enhancement, enhance
-from lungct.ct.frame import in_tissue, inside, likely_by_tissue, tissue_counts
+from lungct.ct.frame import in_tissue, inside, tissue_counts
 from lungct.ct.geometry import half_extents_index, to_canonical
 from lungct.ct.resample import resample
 from lungct.errors import InputError
@@ -23,12 +21,12 @@ from lungct.io.nifti import write_nifti
 from lungct.io.points_csv import write_points
 from lungct.preprocessing.cases import Ledger, Outcome, Record, Running, run_cases
 from lungct.preprocessing.input_key import scan_key
-from lungct.preprocessing.lungs import LungOptions, warn_of_lungs, with_lungs, write_lungs
+from lungct.preprocessing.lungs import LungOptions, with_lungs, write_lungs
+from lungct.preprocessing.scan_warnings import warn_of_scans
 from lungct.registry import CSV_FRAMES, SPACING_MM_XYZ
 from lungct.sources.excluded import EXCLUDED
 from lungct.types import BoolArray, Nodule, Scan, Triple, Volume
 
-logger = logging.getLogger("lungct")
 NODULES = "nodules.csv"
 
 
@@ -122,10 +120,7 @@ def write_scans(
     by_name = {scan.case_id: scan for scan in scans}
     work = _Work(ledger, options, hu_clip, enhancement, csv_frame, running.resume)
     outcome = run_cases("scans", work, by_name, running)
-    for record in outcome.records:
-        warn_of_lungs(record)
-        _warn_of_case(record["case_id"], record["qc"])
-    _warn_of_air([record["qc"]["nodules_in_tissue"] for record in outcome.records], csv_frame)
+    warn_of_scans(outcome.records, csv_frame)
     kept = [by_name[record["case_id"]] for record in outcome.records]
     write_nodules(ledger.staging / NODULES, (nodule for scan in kept for nodule in scan.nodules))
     excluded = [(scan.case_id, finding) for scan in kept for finding in scan.excluded]
@@ -148,28 +143,5 @@ def _meets(nodule: Nodule, raw: Volume) -> bool:
     return any(abs(z - center) <= half for z in raw.filled_z)
 
 
-def _warn_of_case(case_id: str, qc: Mapping[str, Any]) -> None:
-    for nodule_id in qc["nodules_outside"]:
-        logger.warning("%s: the centre of nodule %s lies outside the scan", case_id, nodule_id)
-    if qc["filled_slices"]:
-        of = qc["input_shape"][2]
-        logger.warning("%s: %d of %d slices missing and interpolated", case_id, len(qc["filled_slices"]), of)
-    for nodule_id in qc["nodules_on_filled"]:
-        logger.warning("%s: nodule %s reaches slices that are interpolated", case_id, nodule_id)
-
-
 def _ids(nodules: Sequence[Nodule], which: BoolArray) -> list[str]:
     return [nodule.nodule_id for nodule, wanted in zip(nodules, which, strict=True) if wanted]
-
-
-def _warn_of_air(counts: Sequence[Mapping[str, int]], csv_frame: str) -> None:
-    """Where most centres lie in air, or another frame puts nearly all of them into tissue, the whole table is off."""
-    total = {name: sum(one[name] for one in counts) for name in ("nodules", *CSV_FRAMES)}
-    nodules = total.pop("nodules")
-    likely = likely_by_tissue(total, nodules, csv_frame)
-    problem = f"{nodules - total[csv_frame]} of {nodules} nodule centres lie in lung or air, not in tissue"
-    if likely:
-        hint = f"with --csv-frame {likely} it would be {nodules - total[likely]}"
-        logger.warning("%s; %s", problem, hint)
-    elif total[csv_frame] < nodules / 2:
-        logger.warning("%s; are the boxes of other scans, or the voxels not HU?", problem)

@@ -6,10 +6,12 @@ row in ``nodules.csv``.
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from pathlib import Path
 
 from lungct.io.volume_file import read_volume, volume_suffix
+from lungct.sources import dicom_series
 from lungct.sources.csv_frame import placed
 from lungct.sources.dlcs import annotated_scans
 from lungct.sources.excluded import EXCLUDED, with_excluded
@@ -19,6 +21,7 @@ from lungct.sources.source import Contents, SourceOptions
 from lungct.sources.told import naming_of, told
 from lungct.types import Scan
 
+logger = logging.getLogger("lungct")
 NAME = "volumes"
 NODULES = "nodules.csv"
 
@@ -34,6 +37,8 @@ def read(path: Path, options: SourceOptions) -> Contents:
     Raises:
         InputError: a broken CSV or manifest; coordinates in another frame than ``options`` say.
     """
+    if path.is_dir() and dicom_series.recognises(path):
+        logger.warning("%s: DICOM files among the volumes are left out; --source dicom reads them alone", path)
     naming = naming_of(path, options.naming)
     folder = path if path.is_dir() else path.parent
     files = scan_files(path) if path.is_dir() else [path]

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lungct.audit.duplicates import Link, find_links, left_out
+from lungct.audit.duplicates import Link, find_links
 from lungct.audit.items import Item
 from lungct.audit.measure import measure_items
+from lungct.audit.resolve import left_out
 from lungct.preprocessing.cases import Running
 from lungct.types import Volume
 

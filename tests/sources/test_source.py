@@ -17,6 +17,8 @@ from lungct.sources.pseudonym import Naming, pseudonym
 from lungct.sources.source import SourceOptions, read_source
 from lungct.types import Grid, Nodule, Volume
 
+from .dicom_writer import write_series
+
 KEEP = SourceOptions(naming=Naming(keep_ids=True))
 TINY = Volume(np.zeros((2, 3, 4), np.int16), Grid((2, 3, 4), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)))
 
@@ -84,6 +86,15 @@ def test_no_uid_of_a_file_or_patient_gets_through(tmp_path: Path, table: str) ->
     assert [one.nodule_id for one in uids.nodules] == [f"{uids.case_id}_01"] * bool(table)
     assert all(one.case_id == uids.case_id for one in uids.nodules)
     assert uid not in repr((uids.case_id, uids.patient_id, uids.nodules))
+
+
+def test_dicom_among_volumes_is_not_passed_over_in_silence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, "ct1.nii.gz")
+    assert [scan.case_id for scan in read_source(tmp_path).scans] == ["ct1"]
+    assert "DICOM" not in caplog.text
+    write_series(tmp_path / "series", [10.0, 12.5])
+    assert [scan.case_id for scan in read_source(tmp_path).scans] == ["ct1"]
+    assert "DICOM files among the volumes are left out; --source dicom reads them alone" in caplog.text
 
 
 def test_volumes_without_csv_have_no_known_truth(tmp_path: Path) -> None:
