@@ -6,13 +6,13 @@
     <method>/<case id>.nii.gz     a map over the whole scan, on its grid; images take the plane of their z_index
 
 PNG and NIfTI hold no boxes: they are maps of the image's detections where such are given, best first, and else of its
-true boxes in the file's order. They are read only from folders without an NPZ, where they are copies for the eye.
+true boxes in the file's order. In or below a folder with an NPZ they are copies for the eye, and are not read.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from lungct.game.masks import plane_of
 from lungct.io.atomic import MANIFEST
 from lungct.io.coco import CocoImage, CocoTruth
 from lungct.io.npz import read_heatmaps, read_heatmaps_heading
+from lungct.report.contact_sheet import FOLDER as SHEETS
 from lungct.types import Detections, FloatArray, Heatmaps
 
 VOLUMES = (".nii", ".nii.gz")
@@ -57,7 +58,7 @@ def map_files(heatmaps: Path, truth: CocoTruth) -> dict[int | str, list[MapFile]
     images = {str(image.id): image for image in truth.images}
     paths = [heatmaps] if heatmaps.is_file() else _visible(heatmaps, "*.npz")
     with_npz = {path.parent for path in paths}
-    others = [] if heatmaps.is_file() else [path for path in _visible(heatmaps, "*") if path.parent not in with_npz]
+    others = [] if heatmaps.is_file() else [path for path in _visible(heatmaps, "*") if not _copy(path, with_npz)]
     for path in paths:
         image_id, method = read_heatmaps_heading(path)
         if str(image_id) not in images:
@@ -74,6 +75,11 @@ def map_files(heatmaps: Path, truth: CocoTruth) -> dict[int | str, list[MapFile]
         for image in truth.images
         if image.id in found
     }
+
+
+def _copy(path: Path, with_npz: Collection[Path]) -> bool:
+    """Whether a file is for the eye only: in or below a folder with NPZ files, or a contact sheet of ours."""
+    return path.parent.name == SHEETS or any(folder in with_npz for folder in path.parents)
 
 
 def _add(methods: dict[str, MapFile], one: MapFile) -> None:

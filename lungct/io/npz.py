@@ -20,6 +20,10 @@ from lungct.types import Heatmaps
 
 SLICE_SCHEMA = "lungct.slice/1"
 HEATMAP_SCHEMA = "lungct.heatmaps/1"
+_LAYOUT = (
+    "needed: heatmaps (D, Y, X) in 0..1, boxes_xyxy_px (D, 4) in pixel edges; "
+    "may be there: scores (D,), labels (D,), image_id, method"
+)
 _UNREADABLE = (
     OSError,
     ValueError,
@@ -83,7 +87,8 @@ def read_heatmaps(path: Path, categories: Collection[int] = (1,)) -> Heatmaps:
     arrays = read_arrays(path, ("heatmaps", "boxes_xyxy_px"))
     heatmaps, boxes = arrays["heatmaps"], arrays["boxes_xyxy_px"]
     if heatmaps.ndim != 3 or boxes.shape != (len(heatmaps), 4):
-        raise InputError.of(path, f"heatmaps {heatmaps.shape} and boxes {boxes.shape}, expected (D, Y, X) and (D, 4)")
+        problem = f"heatmaps {heatmaps.shape} and boxes {boxes.shape}, expected (D, Y, X) and (D, 4)"
+        raise InputError.of(path, problem, _LAYOUT)
     count = len(heatmaps)
     if "labels" not in arrays and len(categories) > 1:
         raise InputError.of(
@@ -91,6 +96,7 @@ def read_heatmaps(path: Path, categories: Collection[int] = (1,)) -> Heatmaps:
             f"no array labels in it, and the truth has {len(categories)} categories",
             "add labels, a category id a box",
         )
+    _check_optional(path, arrays, count)
     image_id = arrays.get("image_id", np.array(path.stem)).item()
     return Heatmaps(
         image_id=image_id,
@@ -103,9 +109,30 @@ def read_heatmaps(path: Path, categories: Collection[int] = (1,)) -> Heatmaps:
         matched_annotation_id=arrays.get("matched_annotation_id", np.full(count, -1, np.int64)),
         layers=str(arrays.get("layers", np.array("")).item()),
         flags=tuple(str(flag) for flag in arrays.get("flags", np.array([""] * count))),
-        provenance=json.loads(str(arrays["provenance"].item())) if "provenance" in arrays else {},
+        provenance=_provenance(path, arrays),
         channel_shapley=arrays.get("channel_shapley"),
     )
+
+
+def _check_optional(path: Path, arrays: dict[str, NDArray[Any]], count: int) -> None:
+    for name in ("heatmaps", "boxes_xyxy_px", "scores"):
+        if name in arrays and arrays[name].dtype.kind not in "biuf":
+            raise InputError.of(path, f"{name} is {arrays[name].dtype}, expected numbers")
+    for name in ("scores", "labels", "matched_annotation_id", "flags", "raw", "channel_shapley"):
+        if name in arrays and (arrays[name].ndim == 0 or len(arrays[name]) != count):
+            raise InputError.of(path, f"{name} is {arrays[name].shape}, and there are {count} heatmaps", _LAYOUT)
+    for name in ("image_id", "method", "layers", "provenance"):
+        if name in arrays and arrays[name].size != 1:
+            raise InputError.of(path, f"{name} is {arrays[name].shape}, expected one value", _LAYOUT)
+
+
+def _provenance(path: Path, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    if "provenance" not in arrays:
+        return {}
+    try:
+        return dict(json.loads(str(arrays["provenance"].item())))
+    except (ValueError, TypeError):
+        raise InputError.of(path, "provenance is no JSON object", "leave it out") from None
 
 
 def read_heatmaps_heading(path: Path) -> tuple[int | str, str]:
@@ -146,7 +173,6 @@ def read_arrays(path: Path, required: tuple[str, ...], only: Collection[str] | N
     missing = [name for name in required if name not in arrays]
     if missing:
         found = ", ".join(arrays) or "nothing"
-        raise InputError.of(
-            path, f"no array {', '.join(missing)} in it, found {found}", f"needed: {', '.join(required)}"
-        )
+        hint = _LAYOUT if "heatmaps" in required else f"needed: {', '.join(required)}"
+        raise InputError.of(path, f"no array {', '.join(missing)} in it, found {found}", hint)
     return arrays

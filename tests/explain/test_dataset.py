@@ -21,6 +21,8 @@ from lungct.explain.base import MethodOptions
 from lungct.explain.index import complaint
 from lungct.explain.provenance import as_text, fingerprint
 from lungct.explain.run import ExplainOptions, explain
+from lungct.game.maps import map_files
+from lungct.io.coco import read_truth
 from lungct.io.json_lines import read_json_lines
 from lungct.io.manifest import read_manifest
 from lungct.io.npz import read_heatmaps
@@ -161,6 +163,19 @@ def test_nothing_to_explain_is_said(world: Path, capsys: pytest.CaptureFixture[s
     assert "nothing to explain" in capsys.readouterr().err
     assert run_app(command(), ["segmentation-game", *map(str, (world / "maps", line[2], world / "game"))]) == 0
     assert "nothing to score" in capsys.readouterr().err
+
+
+def test_the_game_reads_no_copies_for_the_eye(world: Path) -> None:
+    document = json.loads((world / "slices" / "test.json").read_text())
+    for image in document["images"]:
+        image["lungct"]["patient_id"] = str(image["id"])  # a sheet then has the name that an image's map could have
+    (world / "slices" / "test.json").write_text(json.dumps(document))
+    run(world, options=options(world, "gaussian"))
+    assert (world / "heatmaps" / "contact_sheets" / "1.png").is_file()
+    (world / "heatmaps" / "gaussian" / "nifti").mkdir()
+    (world / "heatmaps" / "gaussian" / "nifti" / "c1.nii.gz").write_bytes(b"heat of a scan")
+    found = map_files(world / "heatmaps", read_truth(world / "slices" / "test.json"))
+    assert {image: [one.method for one in maps] for image, maps in found.items()} == {1: ["gaussian"], 2: ["gaussian"]}
 
 
 def test_flagged_maps_are_counted_and_complained_of() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,3 +121,25 @@ def test_manifest_round_trip(tmp_path: Path) -> None:
     assert (head["command"], head["options"], scan["case_id"]) == ("phantom", {"seed": 1}, "a")
     with pytest.raises(InputError, match="manifest"):
         read_manifest(tmp_path / "nowhere")
+
+
+MAP = {"heatmaps": np.zeros((1, 4, 4)), "boxes_xyxy_px": np.zeros((1, 4))}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"saliency": np.zeros((1, 4, 4))}, r"found saliency.*heatmaps \(D, Y, X\) in 0\.\.1"),
+        ({**MAP, "heatmaps": np.zeros((4, 4))}, r"heatmaps \(4, 4\).*boxes_xyxy_px \(D, 4\) in pixel edges"),
+        ({**MAP, "heatmaps": np.full((1, 4, 4), "a")}, "heatmaps is <U1, expected numbers"),
+        ({**MAP, "scores": np.zeros(3)}, r"scores is \(3,\), and there are 1 heatmaps"),
+        ({**MAP, "image_id": np.arange(3)}, r"image_id is \(3,\), expected one value"),
+        ({**MAP, "provenance": np.array("made by hand")}, "provenance is no JSON object"),
+    ],
+)
+def test_a_foreign_map_that_does_not_fit_is_told_the_layout(tmp_path: Path, arrays: dict[str, Any], said: str) -> None:
+    np.savez(tmp_path / "1.npz", **arrays)
+    with pytest.raises(InputError, match=said):
+        npz.read_heatmaps(tmp_path / "1.npz")
+    np.savez(tmp_path / "1.npz", **MAP)
+    assert npz.read_heatmaps(tmp_path / "1.npz").image_id == "1"
