@@ -187,7 +187,8 @@ class Page:
         if name == registry.UPPER_BOUND:
             return target.inside.astype(np.float16)
         canvas = np.zeros(target.shape_yx, np.int16) if image_hu is None else image_hu
-        return control_map(name, canvas, box, image_id=self.image.id, seed=self.game.options.seed)
+        control = control_map(name, canvas, box, image_id=self.image.id, seed=self.game.options.seed)
+        return control.astype(np.float16)  # as lungct explain writes it
 
 
 def _judged(

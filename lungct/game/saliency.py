@@ -81,11 +81,14 @@ class Saliency:
 
     def mean_over_top(self, count: int, gain: FloatArray) -> float:
         """Mean of a (n,) gain over the ``count`` brightest pixels."""
-        return self._over_top(count, np.bincount(self.level, weights=gain, minlength=len(self.sizes)))
+        levels = int(np.searchsorted(self.brighter, count))  # the first so many hold them all
+        pixels = np.flatnonzero(self.level < levels)
+        gained = np.bincount(self.level[pixels], weights=gain[pixels], minlength=levels)
+        return self._over_top(count, gained)
 
     def _over_top(self, count: int, per_level: Any) -> float:
         gained = np.concatenate(([0.0], np.cumsum(per_level, dtype=np.float64)))
-        return float(np.interp(count, self.brighter, gained)) / count
+        return float(np.interp(count, self.brighter[: len(gained)], gained)) / count
 
     @cached_property
     def brightest(self) -> IntArray:

@@ -86,6 +86,27 @@ class Target:
         distance: FloatArray = distance_transform_edt(~self.inside)
         return distance.reshape(-1)
 
+    @cached_property
+    def mean_distance_px(self) -> float:
+        """Of all pixels of the image."""
+        return float(self.distance_px.mean())
+
+    def nearest_px(self, count: int) -> float:
+        """Mean distance of the ``count`` nearest pixels."""
+        if count not in self._nearest:
+            self._nearest[count] = float(np.partition(self.distance_px, count - 1)[:count].mean())
+        return self._nearest[count]
+
+    @cached_property
+    def _nearest(self) -> dict[int, float]:
+        return {}
+
+    @cached_property
+    def nearness(self) -> tuple[FloatArray, float]:
+        """(n,) exp(-distance / diameter) of each pixel, and its mean."""
+        near = np.exp(-self.distance_px / self.diameter_px)
+        return near, float(near.mean())
+
     @property
     def diagonal_px(self) -> float:
         """Of the image."""
@@ -96,6 +117,12 @@ class Target:
         """Longest side of the box, at least a pixel."""
         x1, y1, x2, y2 = (float(value) for value in self.box_xyxy_px)
         return max(x2 - x1, y2 - y1, 1.0)
+
+    @cached_property
+    def off_centre_levels_mm(self) -> tuple[float, float]:
+        """Mean and least of ``off_centre_mm``."""
+        off = self.off_centre_mm
+        return (float("nan"), float("nan")) if off is None else (float(off.mean()), float(off.min()))
 
     @cached_property
     def off_centre_mm(self) -> FloatArray | None:

@@ -81,7 +81,7 @@ def write_marker_maps(world: Path) -> None:
 def test_a_planted_shortcut_is_caught(tmp_path: Path) -> None:
     write_slices(tmp_path / "slices", counts={"train": 96, "val": 24, "test": 24})
     given: dict[str, Any] = {"width": 0.35, "fpn_channels": 32, "head_units": 64, "crop_px": 0, "augment": "none"}
-    options = preset_options("tiny", {**given, "epochs": 12, "batch": 8, "lr": 2e-3, "validate_every": 5})
+    options = preset_options("tiny", {**given, "epochs": 15, "batch": 8, "lr": 2e-3, "validate_every": 5})
     done = train(tmp_path / "slices", tmp_path / "run", options, execution=Execution(device="cpu", threads=1))
     assert done.best["val_ap50"] > 0.7  # it tells discs with the marker from discs without it
     check_that_it_is_caught(tmp_path)
@@ -101,16 +101,19 @@ def check_that_it_is_caught(tmp_path: Path) -> None:
     mean = {(row["method"], row["rule"]): row["mean"] for row in summary["rows"]}
     chance = {(row["method"], row["rule"]): row["chance"] for row in summary["rows"]}
 
-    # The game: of all that occlusion lights, most lies on the marker; the controls are there by chance or not at all.
+    # The game: occlusion lights the marker many times as much as chance; noise does by chance, the Gaussian never.
     there = {name: mean[name, "energy-elsewhere"] for name in ("occlusion", "uniform", "constant", "gaussian")}
     assert there["occlusion"] > 3 * chance["occlusion", "energy-elsewhere"]
     assert there["uniform"] == pytest.approx(chance["uniform", "energy-elsewhere"], rel=0.2)
     assert there["constant"] == pytest.approx(chance["constant", "energy-elsewhere"], rel=0.01)
     assert there["gaussian"] < 0.2 * chance["gaussian", "energy-elsewhere"]
-    # Place alone praises the Gaussian, which knows nothing of the shortcut.
-    assert mean["gaussian", "relevance-rank"] > 0.6 > mean["occlusion", "relevance-rank"]
+    # Place alone praises the Gaussian, which knows nothing of the shortcut, and cannot tell it from a good map.
+    assert mean["gaussian", "relevance-rank"] > max(0.6, mean["occlusion", "relevance-rank"])
+    assert mean["marker", "energy"] == 0
 
-    # Faithfulness: without the marker the score is gone, with as many pixels taken anywhere else it is not.
-    assert mean["marker", "deletion"] < 0.6 * mean["uniform", "deletion"]
-    assert mean["marker", "road"] < 0.6 * mean["uniform", "road"]
-    assert mean["marker", "insertion-deletion"] > mean["uniform", "insertion-deletion"] + 0.2
+    # Faithfulness: without the marker the score falls, with as many pixels taken anywhere else it does not.
+    assert mean["marker", "road"] < 0.75 * mean["uniform", "road"]
+    assert mean["marker", "deletion"] < mean["uniform", "deletion"] - 0.1
+    assert mean["marker", "insertion-deletion"] > mean["uniform", "insertion-deletion"] + 0.1
+    # Edges light the marker's outline, too, as they light everything; the score does not follow them.
+    assert mean["edges", "road"] > 0.9 * mean["uniform", "road"]

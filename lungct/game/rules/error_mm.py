@@ -21,7 +21,7 @@ def error_mm(saliency: Saliency, target: Target) -> Score:
     off = target.off_centre_mm
     if off is None:
         return none_because("no pixel spacing")
-    return Score(float(off[saliency.brightest].mean()), float(off.mean()), float(off.min()))
+    return Score(float(off[saliency.brightest].mean()), *target.off_centre_levels_mm)
 
 
 RULES: Mapping[str, Rule] = {"error-mm": error_mm}

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from lungct.game.rules.base import Rule, Score
 from lungct.game.rules.published import first_box, published_count
 from lungct.game.saliency import Saliency
@@ -28,8 +26,8 @@ MARGIN = 1.8
 def inverse_distance(saliency: Saliency, target: Target) -> Score:
     """1 - mean distance of the top 2.8 x area pixels to the nodule, in image diagonals."""
     count = min(target.pixels, round((1 + MARGIN) * target.area))
-    distance = target.distance_px / target.diagonal_px
-    return Score(1 - saliency.mean_over_top(count, distance), *_levels(target, count))
+    far = saliency.mean_over_top(count, target.distance_px) / target.diagonal_px
+    return Score(1 - far, *_levels(target, count))
 
 
 def thesis_inverse_distance(saliency: Saliency, target: Target) -> Score:
@@ -41,8 +39,7 @@ def thesis_inverse_distance(saliency: Saliency, target: Target) -> Score:
 
 
 def _levels(target: Target, count: int) -> tuple[float, float]:
-    nearest = np.partition(target.distance_px, count - 1)[:count]
-    return 1 - float(target.distance_px.mean()) / target.diagonal_px, 1 - float(nearest.mean()) / target.diagonal_px
+    return 1 - target.mean_distance_px / target.diagonal_px, 1 - target.nearest_px(count) / target.diagonal_px
 
 
 RULES: Mapping[str, Rule] = {"inverse-distance": inverse_distance}

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from lungct.game.rules.base import Rule, Score
 from lungct.game.saliency import Saliency
 from lungct.game.target import Target
@@ -22,8 +20,8 @@ from lungct.game.target import Target
 
 def proximity(saliency: Saliency, target: Target) -> Score:
     """Mean of exp(-distance / diameter) over the top a pixels."""
-    near = np.exp(-target.distance_px / target.diameter_px)
-    return Score(saliency.mean_over_top(target.area, near), float(near.mean()), 1.0)
+    near, chance = target.nearness
+    return Score(saliency.mean_over_top(target.area, near), chance, 1.0)
 
 
 RULES: Mapping[str, Rule] = {"proximity": proximity}
