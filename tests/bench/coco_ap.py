@@ -67,7 +67,9 @@ def ours(folder: Path) -> dict[str, Any]:
     truth = read_truth(folder / "truth.json")
     detections = read_detections(folder / "found.json", truth, np.float64)
     start = time.process_time()
-    numbers = list(coco_summary(pair_up(truth, detections)).values())
+    pairs = pair_up(truth, detections)
+    del detections  # all of it is in the pairs now
+    numbers = list(coco_summary(pairs).values())
     return {"numbers": numbers, "judging_s": time.process_time() - start}
 
 
