@@ -88,7 +88,7 @@ def _weighted_ap(draws: Draws, patient: IntArray, hit: BoolArray, false: BoolArr
     before = np.searchsorted(at, blame)
     blame, before = blame[before < len(at)], before[before < len(at)]
     false_of = _per_patient(before, patient[blame], len(at), draws.weight.shape[1])
-    values = [np.zeros(0)]
+    values: list[FloatArray] = [np.zeros(0)]
     done = 0
     for weight in draws.blocks(len(at)):
         positives = np.cumsum(weight[:, patient[at]], axis=1)
@@ -98,9 +98,15 @@ def _weighted_ap(draws: Draws, patient: IntArray, hit: BoolArray, false: BoolArr
         exact = positives / (positives + negatives + np.spacing(1))
         envelope = np.maximum.accumulate(exact[:, ::-1], axis=1)[:, ::-1]
         recall = np.divide(positives, wanted, out=np.zeros_like(positives), where=wanted > 0)
-        reached = np.searchsorted(RECALLS, recall, side="right") * (wanted > 0)
-        values.append((envelope * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(RECALLS))
+        values.append(_mean_at_recalls(recall, envelope) * (wanted[:, 0] > 0))
     return np.concatenate(values)
+
+
+def _mean_at_recalls(recall: FloatArray, envelope: FloatArray) -> FloatArray:
+    """(b,) mean over the 101 recalls of each row's envelope (b, H), 0 where its recall (b, H) does not come so far."""
+    ended = np.pad(envelope, ((0, 0), (0, 1)))
+    rows = zip(recall, ended, strict=True)
+    return np.asarray([one[np.searchsorted(reached, RECALLS, side="left")].mean() for reached, one in rows])
 
 
 def _per_patient(step: IntArray, patient: IntArray, steps: int, patients: int) -> sparse.csr_matrix:
