@@ -108,16 +108,16 @@ def everything(of: Any) -> Iterator[None]:
     yield
 
 
-def eigencam(way: str) -> dict[str, Any]:
+def eigencam(way: str, level: np.ndarray) -> dict[str, Any]:
     """Of one level."""
     if way == EIGEN[0]:
         from lungct.explain.eigencam import first_component
 
-        found = first_component(activations(), centred=True)
+        found = first_component(level, centred=True)
     else:
         from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection
 
-        found = get_2d_projection(activations()[None])[0]
+        found = get_2d_projection(level[None])[0]
     return {"map": found.ravel()[::7].tolist()}
 
 
@@ -187,7 +187,10 @@ def one_run(way: str, whole: bool) -> None:
 
     torch.set_num_threads(1)
     if way in EIGEN:
-        measured.report_self(lambda: eigencam(way))
+        import pytorch_grad_cam
+
+        level = activations()
+        measured.report_self(lambda: eigencam(way, level))
         return
     import dataclasses
 
