@@ -23,8 +23,10 @@ VERBS = (
     "predict",
     "evaluate",
     "compare",
+    "ablate",
     "explain",
     "segmentation-game",
+    "export",
     "report",
     "info",
 )

@@ -81,6 +81,8 @@ def test_unknown_option_is_usage_error_with_envelope(verb: str) -> None:
         ("evaluate", ["nothing.json", "none.json"]),
         ("explain", ["nowhere", "nothing.json"]),
         ("segmentation-game", ["nowhere", "nothing.json"]),
+        ("ablate", ["nothing.toml"]),
+        ("export", ["nowhere", "m.pt2"]),
         ("report", ["nowhere"]),
     ],
 )
@@ -88,7 +90,7 @@ def test_missing_input_is_one_line_and_exit_3(verb: str, arguments: list[str], t
     done = lungct(verb, *arguments, "--json", cwd=tmp_path)
     assert done.returncode == 3, done.stderr
     assert done.stderr.count("\n") == 1
-    assert re.search(r"no such|not a|nothing", done.stderr.replace("nothing.json", "")), done.stderr
+    assert re.search(r"no such|not a|nothing", done.stderr.replace("nothing.", "")), done.stderr
     document = json.loads(done.stdout)
     assert document["status"] == "error"
     assert document["error"]["kind"] == "InputError"

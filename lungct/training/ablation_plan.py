@@ -1,0 +1,143 @@
+"""The plan of an ablation: a TOML file with settings of all runs and a grid of those that differ -> named runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lungct.errors import InputError, UsageError
+from lungct.training.options import TrainOptions, preset_options
+
+SLICES = "slices"
+TABLES: Mapping[str, tuple[str, ...]] = {
+    "grid": (),
+    "train": (),
+    "predict": ("score_threshold", "tta"),
+    "evaluate": ("truth", "bootstrap", "seed", "measures"),
+}
+SHORTENED = {"crop": "crop_px"}
+LONGEST_NAME = 100
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of the grid.
+
+    Attributes:
+        name: of its folders; the values that tell it from the others.
+        factors: the grid's keys and this run's values.
+        slices: the folder it learns from.
+        given: training options, as on the command line.
+    """
+
+    name: str
+    factors: Mapping[str, Any]
+    slices: Path
+    given: Mapping[str, Any]
+
+    @property
+    def options(self) -> TrainOptions:
+        """Its options, checked."""
+        given = {SHORTENED.get(name, name): value for name, value in self.given.items() if name != "preset"}
+        return preset_options(str(self.given.get("preset", "default")), given)
+
+
+@dataclass(frozen=True)
+class AblationPlan:
+    """What to run and how to judge it; paths are as seen from the plan's folder.
+
+    Attributes:
+        truth: COCO file that all runs are judged on.
+    """
+
+    runs: tuple[PlannedRun, ...]
+    truth: Path
+    score_threshold: float = 0.01
+    tta: str = "none"
+    bootstrap: int = 1000
+    seed: int = 0
+    measures: tuple[str, ...] = field(default=())
+
+
+def read_plan(path: Path) -> AblationPlan:
+    """Read a plan.
+
+    Raises:
+        InputError: not TOML, a table or key that is not known, no grid, an empty list in it.
+        UsageError: options that cannot be, or runs that cannot be told apart.
+    """
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise InputError.of(path, "no such file") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+        raise InputError.of(path, f"not readable as TOML ({problem})") from None
+    known = {one.name for one in dataclasses.fields(TrainOptions)} | {*SHORTENED, SLICES}
+    for name, table in document.items():
+        if name not in TABLES or not isinstance(table, dict):
+            raise InputError.of(path, f"unknown table or key '{name}'", _nearest(name, TABLES))
+        for key in table:
+            allowed = known if name in ("grid", "train") else set(TABLES[name])
+            if key.replace("-", "_") not in allowed:
+                raise InputError.of(path, f"[{name}] has an unknown key '{key}'", _nearest(key, allowed))
+    grid, common = (_underscored(document.get(name, {})) for name in ("grid", "train"))
+    if not grid:
+        raise InputError.of(path, "has no [grid]", 'such as detector = ["faster-rcnn", "retinanet"]')
+    for key, values in grid.items():
+        if not isinstance(values, list) or not values:
+            raise InputError.of(path, f"[grid] {key} is not a list of values")
+    runs = _runs(path.parent, grid, common)
+    judged = _underscored(document.get("evaluate", {}))
+    truth = path.parent / judged.pop("truth") if "truth" in judged else runs[0].slices / "test.json"
+    more = {**_underscored(document.get("predict", {})), **judged}
+    if "measures" in more:
+        more["measures"] = tuple(more["measures"])
+    return AblationPlan(runs, truth, **more)
+
+
+def _runs(folder: Path, grid: Mapping[str, Sequence[Any]], common: Mapping[str, Any]) -> tuple[PlannedRun, ...]:
+    found = []
+    for values in itertools.product(*grid.values()):
+        factors = dict(zip(grid, values, strict=True))
+        given = {**common, **factors}
+        slices = folder / str(given.pop(SLICES, SLICES))
+        if _is_path(given.get("weights")):
+            given["weights"] = str(folder / given["weights"])
+        found.append(PlannedRun(_name_of(factors), factors, slices, given))
+    names = [one.name for one in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"two runs of the grid would be called {name}", "give their folders other names")
+    for one in found:
+        _ = one.options  # refuses what cannot be before the first run begins
+    return tuple(found)
+
+
+def _is_path(weights: Any) -> bool:
+    return weights is not None and str(weights) not in ("none", "imagenet", "coco")
+
+
+def _name_of(factors: Mapping[str, Any]) -> str:
+    """Values in the grid's order; of a path its last part, of a number or a switch its key too."""
+    parts = []
+    for key, value in factors.items():
+        plain = isinstance(value, str)
+        text = str(value).rstrip("/").rsplit("/", 1)[-1] if plain else f"{key}{value}"
+        parts.append(re.sub(r"[^A-Za-z0-9.+-]+", "-", text).strip("-.") or key)
+    return "_".join(parts)[:LONGEST_NAME]
+
+
+def _underscored(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.replace("-", "_"): value for key, value in table.items()}
+
+
+def _nearest(name: str, names: Any) -> str:
+    near = difflib.get_close_matches(name.replace("-", "_"), sorted(names), 1, cutoff=0.0)
+    return f"did you mean {near[0]}?" if near else ""
