@@ -22,8 +22,6 @@ from lungct.errors import InputError
 from lungct.io.coco import CocoTruth
 from lungct.types import FloatArray
 
-__all__ = ["Sample", "SliceReader", "TrainingSlices", "collate", "first_slice"]
-
 Sample = tuple[Tensor, dict[str, Tensor]]
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 from torchvision.transforms.v2 import functional as v2
 
@@ -82,6 +81,8 @@ def changed(image: Tensor, look: Look, hu_span: float) -> Tensor:
     if look.gamma != 1:
         image = v2.adjust_gamma(image, look.gamma)
     if look.blur_px:
+        from scipy import ndimage  # here, for running a trained model imports this module, too
+
         sigma = (0, look.blur_px, look.blur_px)  # torch's convolution would be planned anew for every size
         image = torch.from_numpy(ndimage.gaussian_filter(image.numpy(), sigma, mode="mirror", truncate=3))
     if look.noise_hu:

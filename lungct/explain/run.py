@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from lungct import registry
-from lungct.data.dataset import SliceReader
+from lungct.data.reader import SliceReader
 from lungct.errors import InputError, UsageError
 from lungct.explain.base import Explanation, MethodOptions, Subject, load_method
 from lungct.explain.channels import channel_values

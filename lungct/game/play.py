@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from lungct import registry
 from lungct.explain.base import MethodOptions
 from lungct.explain.controls import control_map
 from lungct.explain.matching import matched
-from lungct.game.faithfulness.judge import Asked, Judge, options_of
+from lungct.game.faithfulness.asked import Asked, options_of
 from lungct.game.maps import MapFile, read_maps
 from lungct.game.masks import masks_of
 from lungct.game.options import GameOptions
@@ -26,6 +26,9 @@ from lungct.game.target import Target
 from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth, read_detections
 from lungct.io.npz import read_slice
 from lungct.types import BoolArray, Detections, FloatArray, Heatmaps
+
+if TYPE_CHECKING:
+    from lungct.game.faithfulness.judge import Judge
 
 NOTHING = Score(float("nan"), float("nan"), float("nan"))
 
@@ -58,7 +61,11 @@ class Game:
         )
         made = frozenset(one.method for mine in files.values() for one in mine)
         faith = options.faithfulness
-        return cls(truth, options, made, given, None if faith is None else Judge.of(truth, faith, options.seed))
+        if faith is None:
+            return cls(truth, options, made, given)
+        from lungct.game.faithfulness.judge import Judge  # loads torch, which the maps alone do not need
+
+        return cls(truth, options, made, given, Judge.of(truth, faith, options.seed))
 
     @cached_property
     def rules(self) -> dict[str, Rule]:

@@ -103,7 +103,9 @@ def _left_out(game: Game, rows: Sequence[Row]) -> list[str]:
 
 
 def _warn(summary: dict[str, Any], rows: Sequence[Row]) -> None:
-    if not summary["detections"]:
+    if not rows:
+        logger.warning("nothing to score: the maps' files hold no detection")
+    elif not summary["detections"]:
         logger.warning("nothing to average: no map is of a detection that finds a true box")
     for status, count in Counter(row.status for row in rows if row.status.startswith(FAILED)).items():
         logger.warning("%d of %d scores %s", count, len(rows), status)

@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from lungct.data.augmentation import PRESETS
-from lungct.data.dataset import SliceReader, TrainingSlices, collate
+from lungct.data.dataset import TrainingSlices, collate
 from lungct.data.hard_spots import hard_spots
 from lungct.data.pools import make_batches
+from lungct.data.reader import SliceReader
 from lungct.data.sampling import Draw, EpochBatches
 from lungct.data.view import ViewOptions
 from lungct.errors import InputError, UsageError

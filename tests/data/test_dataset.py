@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from lungct.data.dataset import SliceReader, TrainingSlices, collate
+from lungct.data.dataset import TrainingSlices, collate
+from lungct.data.reader import SliceReader
 from lungct.data.view import ViewOptions
 from lungct.errors import InputError
 from lungct.io.coco import CocoTruth, read_truth

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from lungct.data.augmentation import NONE
-from lungct.data.dataset import SliceReader, TrainingSlices
+from lungct.data.dataset import TrainingSlices
 from lungct.data.hard_spots import hard_spots
 from lungct.data.pools import SamplingOptions, make_batches
+from lungct.data.reader import SliceReader
 from lungct.data.view import ViewOptions
 from lungct.errors import InputError
 from lungct.io.coco import CocoTruth, read_truth

@@ -12,8 +12,9 @@ from torch.utils.data import DataLoader
 
 from lungct.ct.lung_slice import lungs_of_slice
 from lungct.data.augmentation import NONE, PRESETS, Augmentation
-from lungct.data.dataset import SliceReader, TrainingSlices, collate
+from lungct.data.dataset import TrainingSlices, collate
 from lungct.data.paste import Paster
+from lungct.data.reader import SliceReader
 from lungct.data.sampling import EpochBatches
 from lungct.data.view import ViewOptions
 from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth

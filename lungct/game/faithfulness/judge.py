@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from lungct.data.dataset import SliceReader
-from lungct.explain.base import MethodOptions, Subject
+from lungct.data.reader import SliceReader
+from lungct.explain.base import Subject
 from lungct.explain.network import Network
 from lungct.explain.targets import open_image
+from lungct.game.faithfulness.asked import Asked
 from lungct.game.faithfulness.base import Case, Measure, Settings, load_measures
 from lungct.game.faithfulness.curves import counts_of
 from lungct.game.faithfulness.options import FaithOptions
@@ -22,20 +21,9 @@ from lungct.io.coco import CocoImage, CocoTruth
 from lungct.models.device import use_threads
 from lungct.models.load import load_model
 from lungct.models.preprocess import check_serves
-from lungct.types import Detections, FloatArray
+from lungct.types import FloatArray
 
 POINTS = np.linspace(0, 1, 21)
-
-
-@dataclass(frozen=True, eq=False)
-class Asked:
-    """One map to judge: whose it is, and of which of the image's detections."""
-
-    method: str
-    detections: Detections
-    number: int
-    heatmap: FloatArray
-    options: MethodOptions
 
 
 @dataclass(eq=False)
@@ -115,10 +103,3 @@ class Judge:
                 rate = rates.get(method, max(rates.values(), default=0.0))
                 total += rate * sum(self._units(measure, area) for area in areas)
         return total
-
-
-def options_of(provenance: Mapping[str, Any]) -> MethodOptions:
-    """The options that a map was made with, as its provenance says; the defaults where it says nothing."""
-    settings = provenance.get("settings") or {}
-    known = {one.name for one in dataclasses.fields(MethodOptions)}
-    return MethodOptions(**{name: value for name, value in settings.items() if name in known})
