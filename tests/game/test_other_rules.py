@@ -108,7 +108,9 @@ def test_expected_iou_by_hand() -> None:
     assert expected_iou(10, 3, 10) == pytest.approx(0.3)
 
 
-@pytest.mark.parametrize("name", set(RULES) - {"iou-validated", "energy-elsewhere", "iou-oracle"})
+@pytest.mark.parametrize(
+    "name", [one for one in RULES if one not in ("iou-validated", "energy-elsewhere", "iou-oracle")]
+)
 @pytest.mark.parametrize("box", [(4, 4, 9, 8), (0, 0, 3, 3), (25, 18, 30, 24), (-2, 10, 2, 14)])
 def test_a_constant_map_is_chance(name: str, box: tuple[float, float, float, float]) -> None:
     score = play(name, np.full((24, 30), 0.3, np.float16), target((24, 30), box))
