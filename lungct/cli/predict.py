@@ -5,9 +5,10 @@ preprocess) or of DICOM series is brought to the model's spacing slice by slice,
 scan's length; overlapping boxes of neighbouring slices are linked to nodules (Solovyev 2021 for their fusion). A folder
 is written: nodules.csv (a LUNA16 submission with box, diameter, slices, scores and side), detections.json,
 labels/CASE.nii.gz on the scan's own grid (a voxel's value is the nodule's number), sheets/CASE.png with every nodule,
-manifest.ndjson. The side comes from lungs/CASE.nii.gz beside the scans, or from --lung-mask. OUT is detections.json or
-nodules/ if left out. What --tta sees in several views, and what the models of --ensemble find, is joined by weighted
-box fusion, too.
+manifest.ndjson. With --dicom, of DICOM alone, also dicom/CASE_seg.dcm and _sr.dcm (TID 1500), which carry the
+identifiers of the source series: without them no viewer lays them over it. The side comes from lungs/CASE.nii.gz beside
+the scans, or from --lung-mask. OUT is detections.json or nodules/ if left out. What --tta sees in several views, and
+what the models of --ensemble find, is joined by weighted box fusion, too.
 
 Example: lungct predict run/ slices/test.json detections.json
 """
@@ -94,6 +95,14 @@ def run(
     sheets: Annotated[
         bool, typer.Option("--sheets/--no-sheets", help="Draw a contact sheet per scan.", rich_help_panel=SCANS)
     ] = True,
+    dicom: Annotated[
+        bool,
+        typer.Option(
+            "--dicom",
+            help="Also write DICOM SEG and SR of a DICOM scan. They carry its patient, dates and UIDs.",
+            rich_help_panel=options.PRIVACY,
+        ),
+    ] = False,
     lung_mask: Annotated[
         str | None,
         options.choice(
@@ -158,7 +167,7 @@ def run(
         ensemble=tuple(ensemble or ()),
         tta=tta,
         fuse_iou=fuse_iou,
-        outputs=inference.ScanOutputs(None if labels == NO_LABELS else labels, sheets, lung_mask),
+        outputs=inference.ScanOutputs(None if labels == NO_LABELS else labels, sheets, lung_mask, dicom),
     )
     if dry_run:
         planned = inference.plan_predict(model, source, out, wanted, overwrite=overwrite)

@@ -19,12 +19,14 @@ class ScanOutputs:
     Attributes:
         labels: one of ``LABEL_SHAPES``; None writes no label volume.
         sheets: write a contact sheet.
+        dicom: write a DICOM Segmentation and report, which carry the identifiers of the series.
         lung_mask: method of ``LUNG_MASKS`` to tell the side by where no mask lies beside the scan; None tells none.
     """
 
     labels: str | None = LABEL_SHAPES[0]
     sheets: bool = True
     lung_mask: str | None = None
+    dicom: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lungct.errors import InputError, LungctError
+from lungct.inference.dicom_found import check_dicom, write_dicom
 from lungct.inference.ensemble import Ensemble
 from lungct.inference.found_csv import row_of, write_found
 from lungct.inference.link import FoundNodule, link
@@ -24,6 +25,7 @@ from lungct.io.coco import detection_rows
 from lungct.io.manifest import files_of, write_manifest
 from lungct.preprocessing.cases import Ledger, Record
 from lungct.preprocessing.input_key import said_of_scan, scan_key
+from lungct.registry import LABEL_SHAPES
 from lungct.types import Detections, Progress, Scan
 
 RESULTS = "detections.json"
@@ -64,9 +66,12 @@ class ScanSearch:
         Raises:
             InputError: a scan that cannot be read; under ``keep_going`` only where every scan fails.
             OutputExists: the output must not be written.
+            UsageError, EnvironmentError_: see :func:`~lungct.inference.dicom_found.check_dicom`.
         """
         shard, resume = self.options.shard, self.options.resume
         mine = shard.part(scans)
+        if self.options.outputs.dicom:
+            check_dicom(mine)
         with atomic.staged_folder(out, command="predict", overwrite=overwrite, resume=resume) as folder:
             ledger = Ledger(folder, json.dumps(self.stated, sort_keys=True))
             done, failed = self._all(mine, ledger)
@@ -126,6 +131,9 @@ class ScanSearch:
             files.append(write_scan_labels(folder, scan, nodules, grids, outputs.labels))
         if outputs.sheets:
             files.append(write_sheet(folder, scan, nodules, grids, by))
+        if outputs.dicom:
+            shape = outputs.labels or LABEL_SHAPES[0]
+            files += write_dicom(folder, scan, nodules, grids, shape=shape, by=by)
         categories = self.model.card.categories
         return {
             "record": _record(scan, grids, sum(map(len, marks)), len(nodules), files),

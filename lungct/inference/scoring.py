@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from lungct.io.manifest import sha256_of
 from lungct.io.operating_points import FILE_NAME as OPERATING_POINTS
 from lungct.io.operating_points import read_operating_points
 from lungct.types import Detections
+
+logger = logging.getLogger("lungct")
 
 
 @dataclass(frozen=True)
@@ -74,4 +77,7 @@ def scoring_of(run: Path, options: PredictOptions, *, unit: str) -> Scoring:
     if least_by is not None and least_by.method != points.calibration:
         found = f"its scores went through a map by {points.calibration}, {CALIBRATION} is one by {least_by.method}"
         raise InputError.of(path, found, "evaluate again with --store-into")
-    return Scoring(points.at(options.fp_rate).score, least_by, shown_by)
+    point = points.at(options.fp_rate)
+    if not point.reached:
+        logger.warning("all that was evaluated makes fewer than %g false positives per %s", point.fp_per_unit, unit)
+    return Scoring(point.score, least_by, shown_by)
