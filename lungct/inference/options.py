@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lungct.inference.link import LinkOptions
-from lungct.io.weights_header import WEIGHTS
 from lungct.preprocessing.shard import WHOLE, Shard
 from lungct.registry import AMP, FUSE_IOU, LABEL_SHAPES, NODULE_SCORES
 from lungct.sources.pseudonym import Naming
@@ -77,11 +76,6 @@ class PredictOptions:
     ensemble: tuple[Path, ...] = ()
     tta: str = "none"
     fuse_iou: float = FUSE_IOU
-
-
-def weights_of(run: Path) -> Path:
-    """The weights of a run folder, or of a .safetensors file itself."""
-    return run / WEIGHTS if run.is_dir() else run
 
 
 def folder_of(run: Path) -> Path:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lungct.errors import InputError, UsageError
-from lungct.inference.options import PredictOptions, ScanOutputs, weights_of
+from lungct.inference.options import PredictOptions, ScanOutputs
 from lungct.inference.scoring import Scoring, scoring_of
 from lungct.io import atomic
 from lungct.io.coco import CocoTruth, read_truth, write_detections
 from lungct.io.manifest import sha256_of
+from lungct.io.weights_header import weights_of
 from lungct.sources.pseudonym import Naming
 from lungct.types import Progress, Scan, no_progress
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from lungct.errors import InputError
-from lungct.inference.options import PredictOptions, folder_of, weights_of
+from lungct.inference.options import PredictOptions, folder_of
 from lungct.io.calibration import FILE_NAME as CALIBRATION
 from lungct.io.calibration import Calibration, read_calibration
 from lungct.io.manifest import sha256_of
 from lungct.io.operating_points import FILE_NAME as OPERATING_POINTS
 from lungct.io.operating_points import read_operating_points
+from lungct.io.weights_header import weights_of
 from lungct.types import Detections
 
 logger = logging.getLogger("lungct")

@@ -14,6 +14,11 @@ WEIGHTS = "model.safetensors"
 _LARGEST_HEADER = 100_000_000
 
 
+def weights_of(run: Path) -> Path:
+    """The weights of a run folder, or of a .safetensors file itself."""
+    return run / WEIGHTS if run.is_dir() else run
+
+
 def read_card(path: Path) -> dict[str, Any]:
     """The model card that ``lungct train`` put into the weights' metadata, as plain JSON values.
 

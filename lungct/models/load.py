@@ -8,11 +8,10 @@ import torch
 
 from lungct.errors import InputError
 from lungct.io.checkpoint import load_tensors
+from lungct.io.weights_header import weights_of
 from lungct.models.card import ModelCard
 from lungct.models.detector import LoadedModel, build_detector
 from lungct.models.device import pick_device
-
-FILE_NAME = "model.safetensors"
 
 
 def load_model(run: Path, device: str | torch.device = "auto") -> LoadedModel:
@@ -21,7 +20,7 @@ def load_model(run: Path, device: str | torch.device = "auto") -> LoadedModel:
     Raises:
         InputError: no weights there, or weights that do not fit their card.
     """
-    path = run / FILE_NAME if run.is_dir() else run
+    path = weights_of(run)
     tensors, text = load_tensors(path)
     card = ModelCard.from_json(text)
     detector = build_detector(card)

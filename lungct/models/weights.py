@@ -20,9 +20,9 @@ from torchvision.models import detection
 
 from lungct.errors import EnvironmentError_, InputError, UsageError
 from lungct.io.checkpoint import KEY, load_tensors
+from lungct.io.weights_header import weights_of
 from lungct.models.backbone import trunk_of
 from lungct.models.card import ModelCard
-from lungct.models.load import FILE_NAME
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -90,7 +90,7 @@ def read_weights(name: str, *, backbone: str = "mobilenet-v2", detector: str = "
         return _as_coco(_fetched(COCO[detector][1]), detector, "coco")
     path = Path(name)
     if path.is_dir() or (path.suffix == ".safetensors" and _is_run(path)):
-        tensors, text = load_tensors(path / FILE_NAME if path.is_dir() else path)
+        tensors, text = load_tensors(weights_of(path))
         card = ModelCard.from_json(text)
         return PretrainedWeights(tensors, card.input_mean, card.input_std, card.strides, card)
     tensors = _read_file(path)

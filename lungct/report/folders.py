@@ -13,7 +13,7 @@ from lungct.errors import InputError
 from lungct.io import coco, manifest
 from lungct.io.atomic import MANIFEST
 from lungct.io.coco import CocoTruth
-from lungct.io.weights_header import read_card
+from lungct.io.weights_header import WEIGHTS, read_card
 from lungct.report.contact_sheet import FOLDER as SHEETS
 from lungct.types import Detections
 
@@ -90,7 +90,7 @@ def read_outputs(places: Places) -> Outputs:
     splits = _splits(places.slices)
     tested, detections = _detections(places.detections, splits)
     metrics = places.run / "metrics.ndjson"
-    weights = places.run / "model.safetensors"
+    weights = places.run / WEIGHTS
     methods = _methods(places.heatmaps)
     sources = (places.slices, places.run, places.evaluation, places.comparison, *(methods or {}).values(), places.game)
     return Outputs(

@@ -18,9 +18,9 @@ from lungct.errors import UsageError
 from lungct.io import atomic
 from lungct.io.checkpoint import save_tensors
 from lungct.io.manifest import write_manifest
+from lungct.io.weights_header import WEIGHTS
 from lungct.models.card import ModelCard
 from lungct.models.device import amp_dtype, pick_device, use_threads
-from lungct.models.load import FILE_NAME as MODEL
 from lungct.models.ranks import rank
 from lungct.report.figure import training_curves
 from lungct.training import state
@@ -211,7 +211,7 @@ def _keep(folder: Path | None, learner: Learner, standing: Standing, row: dict[s
     tensors, card_json = learner.result.state_dict(), task.card.to_json()
     save_tensors(folder / LAST, tensors, card_json)
     if kept or standing.best_epoch == 0:
-        save_tensors(folder / MODEL, tensors, card_json)
+        save_tensors(folder / WEIGHTS, tensors, card_json)
     lines = "".join(json.dumps(one, allow_nan=False) + "\n" for one in standing.rows)
     atomic.write_bytes(folder / METRICS, lines.encode())
     state.write(folder, learner, standing)
@@ -239,7 +239,7 @@ def _write_config(folder: Path, options: TrainOptions) -> None:
 def _write_records(folder: Path, card: ModelCard, learner: Learner, standing: Standing, reached: float | None) -> None:
     record = {
         "schema": "lungct.model/1",
-        "path": MODEL,
+        "path": WEIGHTS,
         "epochs": standing.epoch,
         "best_epoch": standing.best_epoch or standing.epoch,
         "parameters": sum(one.numel() for one in learner.detector.parameters()),
