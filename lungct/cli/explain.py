@@ -240,7 +240,7 @@ def run(
         ),
     )
     if budget is not None:
-        wanted = within(model, slices, wanted, seconds_in(budget))
+        wanted = within(model, slices, wanted, seconds_in(budget), resumed=out if resume else None)
     if dry_run:
         cost = plan(model, slices, wanted)
         columns = ("images", "passes_per_image", "passes", "seconds_per_image", "seconds")

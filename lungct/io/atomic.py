@@ -69,6 +69,12 @@ def _locked(temporary: Path, path: Path) -> Iterator[IO[bytes]]:
         yield stream
 
 
+def staging_of(path: Path) -> Path:
+    """Where a folder that is to become ``path`` grows; a link to another disk is followed."""
+    path = Path(os.path.realpath(path))
+    return path.with_name(f".{path.name}.partial")
+
+
 def write_bytes(path: Path, data: bytes, *, overwrite: bool = True, durable: bool = True) -> None:
     """Write ``data`` to ``path`` through :func:`atomic_file`."""
     with atomic_file(path, overwrite=overwrite, durable=durable) as stream:
@@ -98,7 +104,7 @@ def staged_folder(path: Path, *, command: str = "", overwrite: bool = False, res
     """
     path = Path(os.path.realpath(path))  # a link to another disk is followed: the work is staged on that disk
     check_replaceable(path, overwrite=overwrite, command=command)
-    staging = path.with_name(f".{path.name}.partial")
+    staging = staging_of(path)
     with _naming(path):
         staging.mkdir(parents=True, exist_ok=True)
     with open(staging / LOCK, "w") as lock:

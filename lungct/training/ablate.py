@@ -90,7 +90,7 @@ def _train(planned: PlannedRun, places: _Places, execution: Execution, *, overwr
     if places.run.is_dir() and not overwrite:
         _check_same(planned, places.run)
         return
-    begun = places.run.with_name(f".{places.run.name}.partial").exists()
+    begun = atomic.staging_of(places.run).exists()
     train(
         planned.slices,
         places.run,

@@ -207,6 +207,28 @@ def test_a_budget_takes_the_most_masks_that_fit(world: Path, monkeypatch: pytest
         within(world / "run", slices, options, 19)
 
 
+def test_a_resumed_run_keeps_the_share_that_it_began_with(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock never says the same twice, and maps of another share would be made anew."""
+    speed = [0.01]
+    rates = Rates(0.0, 0.0, speed[0], 0.0)
+    monkeypatch.setattr(
+        "lungct.explain.budget.measure",
+        lambda job: (measure(job)[0], dataclasses.replace(rates, similarity_s=speed[0])),
+    )
+    options = ExplainOptions(methods=("sscam1", "drise"), detections=given(world), method=MethodOptions(samples=1))
+    arguments = (world / "run", world / "slices" / "test.json", options, 80)
+    least = within(*arguments)
+    run(world, "a", dataclasses.replace(least, methods=("sscam1",)))
+    (world / "b").mkdir()
+    (world / "a" / "sscam1").rename(world / "b" / ".sscam1.partial")
+    speed[0] = 0.02
+    assert within(*arguments).method.share < least.method.share
+    assert within(*arguments, resumed=world / "b") == least
+    assert within(*arguments, resumed=world / "other") == within(*arguments)
+    seeded = dataclasses.replace(options, method=MethodOptions(samples=1, seed=1))
+    assert within(*arguments[:2], seeded, 80, resumed=world / "b").method.share < least.method.share
+
+
 @pytest.mark.parametrize(("text", "seconds"), [("60s", 60), ("5m", 300), ("2h", 7200), ("90", 90)])
 def test_a_budget_is_a_time(text: str, seconds: float) -> None:
     assert seconds_in(text) == seconds
