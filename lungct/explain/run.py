@@ -31,9 +31,10 @@ from lungct.inference.detect import detect_slices
 from lungct.io.atomic import staged_folder
 from lungct.io.coco import CocoImage, CocoTruth, read_detections, read_truth
 from lungct.io.manifest import sha256_of, write_manifest
+from lungct.io.weights_header import weights_of
 from lungct.models.detector import LoadedModel
 from lungct.models.device import use_threads
-from lungct.models.load import FILE_NAME, load_model
+from lungct.models.load import load_model
 from lungct.models.preprocess import check_serves
 from lungct.preprocessing.shard import WHOLE, Shard
 from lungct.report.flagged_maps import flagged
@@ -188,7 +189,7 @@ def prepare(run: Path, slices: Path, options: ExplainOptions) -> Job:
     choice = ("top", "score_threshold", "outcomes", "numbers", "per", "override")
     named = (*choice, "level", "scorer", "target", "amp", "channels")
     settings = {
-        "model_sha256": sha256_of(run / FILE_NAME if run.is_dir() else run),
+        "model_sha256": sha256_of(weights_of(run)),
         **{name: _plain(getattr(options, name)) for name in named},
         **dataclasses.asdict(options.method),
         "slices_sha256": sha256_of(slices),

@@ -15,7 +15,7 @@ from lungct import registry
 from lungct.explain.base import MethodOptions
 from lungct.explain.controls import control_map
 from lungct.explain.matching import matched
-from lungct.game.faithfulness.asked import Asked, options_of
+from lungct.game.faithfulness.asked import Asked, Making, making_of
 from lungct.game.maps import MapFile, read_maps
 from lungct.game.masks import masks_of
 from lungct.game.options import GameOptions
@@ -94,10 +94,11 @@ class Game:
 
 @dataclass(frozen=True, eq=False)
 class Hit:
-    """A true positive: which of which detections it is, and what it found."""
+    """A true positive: which of which detections it is, what it found, and which of them are missed boxes."""
 
     number: int
     detections: Detections
+    missed: BoolArray
     annotation: CocoAnnotation
 
 
@@ -140,12 +141,12 @@ class Page:
 
     def rows_of(self, maps: Heatmaps) -> Iterator[Row]:
         detections = Detections(self.image.id, maps.boxes_xyxy_px, maps.scores, maps.labels)
-        missed = _missed(maps)
+        missed = missed_in(maps)
         found = matched(self.game.truth, self.image, detections)
         for number, annotation in enumerate(found):
             box, score = maps.boxes_xyxy_px[number], float(maps.scores[number])
             if annotation is not None and not missed[number]:
-                self.hit(number, detections, annotation)
+                self.hit(number, detections, missed, annotation)
             target = self.own_target(box) if annotation is None else self.target(annotation)
             heatmap = maps.heatmaps[number]
             problem = _problem(heatmap, maps, number, self.game.options.rules)
@@ -153,8 +154,8 @@ class Page:
             stratum = "FP" if annotation is None else "FN" if missed[number] else "TP"
             base = _base(self.image, target, number, annotation, score, stratum, maps.method)
             if self.game.judge is not None and not problem:
-                made = options_of(maps.provenance)
-                self.asked.append((base, Asked(maps.method, detections, number, heatmap, made)))
+                made = making_of(maps.provenance)
+                self.asked.append((base, Asked(maps.method, detections, missed, number, heatmap, made)))
             for name, rule in self.game.rules.items():
                 yield _scored(base, name, self._score(rule, saliency, target, problem), problem)
 
@@ -165,9 +166,9 @@ class Page:
             return replace(rule(Saliency(np.zeros(target.shape_yx, np.float16)), target), value=0.0)
         return NOTHING
 
-    def hit(self, number: int, detections: Detections, annotation: CocoAnnotation) -> None:
+    def hit(self, number: int, detections: Detections, missed: BoolArray, annotation: CocoAnnotation) -> None:
         """Remember a true positive, for what is scored beside the maps."""
-        self.hits.setdefault(annotation.id, Hit(number, detections, annotation))
+        self.hits.setdefault(annotation.id, Hit(number, detections, missed, annotation))
 
     def rows_beside(self) -> Iterator[Row]:
         """The controls and the true mask, on the true positives."""
@@ -176,7 +177,9 @@ class Page:
             score = float(hit.detections.scores[hit.number])
             base = _base(self.image, target, hit.number, hit.annotation, score, "TP", name)
             if self.game.judge is not None:
-                self.asked.append((base, Asked(name, hit.detections, hit.number, heatmap, MethodOptions())))
+                made = Making(MethodOptions(seed=self.game.options.seed))
+                asked = Asked(name, hit.detections, hit.missed, hit.number, heatmap, made)
+                self.asked.append((base, asked))
             for rule_name, rule in self.game.rules.items():
                 yield _scored(base, rule_name, rule(saliency, target), "")
 
@@ -212,10 +215,10 @@ def _judged(
     return rows, curves
 
 
-def _missed(maps: Heatmaps) -> list[bool]:
-    """Which maps are of a true box that the detector missed: those that the provenance's ``kinds`` call FN."""
+def missed_in(maps: Heatmaps) -> BoolArray:
+    """(D,) which maps are of a true box that the detector missed: those that the provenance's ``kinds`` call FN."""
     kinds = maps.provenance.get("kinds") or [""] * len(maps.scores)
-    return [kind == "FN" for kind in kinds]
+    return np.array([kind == "FN" for kind in kinds], dtype=bool)
 
 
 def _problem(heatmap: FloatArray, maps: Heatmaps, number: int, version: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from lungct.explain.matching import matched
 from lungct.game.maps import map_files, read_maps
 from lungct.game.options import GameOptions
-from lungct.game.play import Game, Page
+from lungct.game.play import Game, Page, missed_in
 from lungct.game.rules.iou import iou_curve
 from lungct.game.saliency import Saliency
 from lungct.game.statistics import mean_over_patients, patient_means
@@ -44,9 +44,10 @@ def tuned_thresholds(
         for one in files[image.id]:
             maps = read_maps(one, truth, image)
             detections = Detections(image.id, maps.boxes_xyxy_px, maps.scores, maps.labels)
+            missed = missed_in(maps)
             for place, annotation in enumerate(matched(truth, image, detections)):
-                if annotation is not None and np.isfinite(maps.heatmaps[place]).all():
-                    page.hit(place, detections, annotation)
+                if annotation is not None and not missed[place] and np.isfinite(maps.heatmaps[place]).all():
+                    page.hit(place, detections, missed, annotation)
                     curves[one.method].append(_iou_at(Saliency(maps.heatmaps[place]), page.target(annotation)))
                     patients[one.method].append(image.patient_id)
         for name, _, target, heatmap in page.maps_beside():

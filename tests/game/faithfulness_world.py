@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lungct.explain.base import MethodOptions
 from lungct.explain.scorers import Scores
+from lungct.game.faithfulness.asked import Making
 from lungct.game.faithfulness.base import Case, Settings
 from lungct.types import Detections
 
@@ -57,4 +57,4 @@ def case_of(heatmap: np.ndarray, pixels: np.ndarray | None = None, **settings: A
     scorer = MeanOver(box_pixels() if pixels is None else pixels)
     subject = Subject(np.zeros((3, *SHAPE), np.int16), image, found, scorer)
     options = Settings((), **settings)
-    return Case(None, subject, 0, heatmap, "other", MethodOptions(), options)  # type: ignore[arg-type]
+    return Case(None, subject, np.zeros(1, bool), 0, heatmap, "other", Making(), options)  # type: ignore[arg-type]

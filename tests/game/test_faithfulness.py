@@ -6,6 +6,7 @@ import json
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ import torch
 from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 
 from lungct import registry
+from lungct.explain.base import MethodOptions
 from lungct.explain.run import ExplainOptions, explain
-from lungct.game.faithfulness.again import rank_correlation
+from lungct.game.faithfulness.again import can_be_made, made_again, rank_correlation
 from lungct.game.faithfulness.base import Case
 from lungct.game.faithfulness.curves import counts_of, curves
 from lungct.game.faithfulness.drop import drop
@@ -22,12 +24,17 @@ from lungct.game.faithfulness.options import FaithOptions
 from lungct.game.faithfulness.road import impute, road
 from lungct.game.faithfulness.sanity import STAGES, randomised, stage_of
 from lungct.game.faithfulness.sensitivity import noise_hu
+from lungct.game.maps import map_files
 from lungct.game.options import GameOptions
+from lungct.game.play import Game
 from lungct.game.rules.base import load_rules
 from lungct.game.run import plan, segmentation_game
 from lungct.game.saliency import Saliency
 from lungct.game.target import Target
+from lungct.inference.detect import detect_slices
 from lungct.io.coco import read_truth, write_detections
+from lungct.io.npz import read_heatmaps
+from lungct.models.load import load_model
 from lungct.types import Detections
 from tests.explain.conftest import untrained, world
 from tests.game.faithfulness_world import BOX, SHAPE, box_pixels, case_of
@@ -167,6 +174,80 @@ def test_the_whole_game_with_a_model(maps: Path) -> None:
     assert again == summary
     assert (maps / "game" / "curves.csv").read_bytes() == (maps / "again" / "curves.csv").read_bytes()
     assert "faithfulness_seconds" in plan(maps / "heatmaps", maps / "slices" / "test.json", options)
+
+
+def judged_cases(world: Path, options: GameOptions) -> list[Case]:
+    """Every case that a game over ``heatmaps/`` would be judged by, with its map."""
+    truth = read_truth(world / "slices" / "test.json")
+    files = map_files(world / "heatmaps", truth)
+    game = Game.of(truth, options, files)
+    cases: list[Case] = []
+
+    def keep(case: Case) -> dict[str, float]:
+        cases.append(case)
+        return {}
+
+    assert game.judge is not None
+    game.judge.measures = [keep]
+    for image in truth.images:
+        if image.id in files:
+            game.rows_of(image, files[image.id])
+    return cases
+
+
+@pytest.fixture
+def missed(world: Path) -> Path:
+    """Every true box is one that the network would draw itself, and ``found.json`` holds no detection at all."""
+    path = world / "slices" / "test.json"
+    document, truth = json.loads(path.read_text()), read_truth(path)
+    found = {one.image_id: one for one in detect_slices(load_model(world / "run"), truth, score_threshold=0.05)}
+    for row in document["annotations"]:
+        x1, y1, x2, y2 = found[row["image_id"]].boxes_xyxy_px[0].tolist()
+        row["bbox"] = [x1, y1, x2 - x1, y2 - y1]
+    path.write_text(json.dumps(document))
+    (world / "found.json").write_text("[]")
+    return world
+
+
+@pytest.mark.parametrize(
+    ("method", "how"),
+    [
+        ("odam", {"level": "lateral"}),
+        ("odam", {"target": "box-w"}),
+        ("occlusion", {"method": MethodOptions(patch_mm=12)}),
+        ("drise", {"scorer": "match", "method": MethodOptions(masks=20)}),
+    ],
+)
+def test_a_map_is_made_again_as_it_was_made(missed: Path, method: str, how: dict[str, Any]) -> None:
+    """On the unchanged slice the map is the same, and a missed nodule has the score that it was explained by."""
+    options = ExplainOptions(methods=(method,), detections=missed / "found.json", outcomes=("fn",), **how)
+    explain(missed / "run", missed / "slices" / "test.json", missed / "heatmaps", options)
+    faith = FaithOptions(missed / "run", names=("max-sensitivity",))
+    cases = judged_cases(missed, GameOptions(bootstrap=0, faithfulness=faith, names=("adaptive",)))
+    assert cases
+    for case in cases:
+        again = made_again(case, case.network, case.subject.image_hu)
+        np.testing.assert_allclose(again, case.heatmap.astype(np.float32), atol=2e-3)
+        maps = read_heatmaps(missed / "heatmaps" / method / f"{case.subject.detections.image_id}.npz")
+        assert case.score == pytest.approx(float(maps.scores[case.number]), abs=1e-5)
+
+
+def test_a_map_of_several_detections_is_not_made_again(maps: Path) -> None:
+    options = ExplainOptions(methods=("odam",), detections=maps / "found.json", per="image")
+    explain(maps / "run", maps / "slices" / "test.json", maps / "heatmaps", options)
+    faith = FaithOptions(maps / "run", names=("max-sensitivity",))
+    cases = judged_cases(maps, GameOptions(bootstrap=0, faithfulness=faith, names=("adaptive",)))
+    assert {case.method for case in cases if can_be_made(case)} == {"eigencam", *registry.CONTROLS}
+
+
+def test_noise_beside_the_maps_is_made_again_from_the_games_seed(maps: Path) -> None:
+    faith = FaithOptions(maps / "run", names=("max-sensitivity",))
+    cases = judged_cases(maps, GameOptions(bootstrap=0, faithfulness=faith, names=("adaptive",), seed=3))
+    noise = [case for case in cases if case.method == "uniform"]
+    assert noise
+    for case in noise:
+        again = made_again(case, case.network, case.subject.image_hu)
+        np.testing.assert_allclose(again, case.heatmap.astype(np.float32), atol=2e-3)
 
 
 @pytest.mark.slow

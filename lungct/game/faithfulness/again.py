@@ -15,14 +15,24 @@ from lungct.types import FloatArray
 
 
 def can_be_made(case: Case) -> bool:
-    """Whether the map is of a method of ours, and not of another tool or the true mask."""
-    return case.method in registry.METHODS
+    """Whether the map is one detection's by a method of ours: not fused, not another tool's, not the true mask."""
+    return case.method in registry.METHODS and case.made.per == "detection"
 
 
 def made_again(case: Case, network: Network, image_hu: NDArray[np.int16]) -> FloatArray:
-    """(Y, X) float32 map of the same detection in 0..1; zeros where there is none."""
-    subject = open_image(network, image_hu, case.subject.detections, name="slice")
-    maps, _ = finish(load_method(case.method)(subject, case.options), subject.geometry)
+    """(Y, X) float32 map of the same detection in 0..1, made as the first was; zeros where there is none."""
+    made, spacing = case.made, case.subject.spacing_mm_yx
+    subject = open_image(
+        network,
+        image_hu,
+        case.subject.detections,
+        level=made.level,
+        scorer=made.scorer,
+        target=made.target,
+        missed=case.missed,
+        spacing_mm_xy=None if spacing is None else (spacing[1], spacing[0]),
+    )
+    maps, _ = finish(load_method(case.method)(subject, made.options), subject.geometry)
     again: FloatArray = maps[case.number].astype(np.float32)
     return again
 

@@ -14,11 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lungct import registry
-from lungct.explain.base import MethodOptions, Subject
+from lungct.explain.base import Subject
 from lungct.explain.batches import paying_batch
 from lungct.explain.network import Network
+from lungct.game.faithfulness.asked import Making
 from lungct.game.saliency import Saliency
-from lungct.types import FloatArray
+from lungct.types import BoolArray, FloatArray
 
 
 @dataclass(frozen=True)
@@ -44,18 +45,20 @@ class Case:
 
     Attributes:
         subject: the network opened at the image's detections.
+        missed: (D,) which of them are true boxes that the detector did not find.
         number: which of them.
         heatmap: (Y, X) on the stored slice.
         method: that made it, a name of ``registry.METHODS`` if it can be run again.
-        options: that it was made with.
+        made: how, as far as known.
     """
 
     network: Network
     subject: Subject
+    missed: BoolArray
     number: int
     heatmap: FloatArray
     method: str
-    options: MethodOptions
+    made: Making
     settings: Settings
     curves: dict[str, FloatArray] = field(default_factory=dict)
 

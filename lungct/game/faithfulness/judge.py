@@ -65,13 +65,19 @@ class Judge:
             key = id(one.detections)
             if key not in subjects:
                 subjects[key] = open_image(
-                    self.network, image_hu, one.detections, scorer=self.options.scorer, name=image.file_name
+                    self.network,
+                    image_hu,
+                    one.detections,
+                    scorer=self.options.scorer,
+                    missed=one.missed,
+                    spacing_mm_xy=image.spacing_mm_xy,
+                    name=image.file_name,
                 )
             found.append(self._judge_one(subjects[key], one))
         return found
 
     def _judge_one(self, subject: Subject, one: Asked) -> tuple[dict[str, float], dict[str, FloatArray]]:
-        case = Case(self.network, subject, one.number, one.heatmap, one.method, one.options, self.settings)
+        case = Case(self.network, subject, one.missed, one.number, one.heatmap, one.method, one.made, self.settings)
         values: dict[str, float] = {}
         for measure in self.measures:
             start = time.perf_counter()

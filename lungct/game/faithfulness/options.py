@@ -9,6 +9,7 @@ from typing import Any
 
 from lungct import registry
 from lungct.io.manifest import sha256_of
+from lungct.io.weights_header import weights_of
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,8 @@ class FaithOptions:
 
     def facts(self) -> dict[str, Any]:
         """Everything that decides a value, JSON-ready and without a place in it."""
-        file = self.run / "model.safetensors" if self.run.is_dir() else self.run
         own = {name: getattr(self, name) for name in ("steps", "draws", "scorer", "override")}
-        return {**own, "names": list(self.played), "model_sha256": sha256_of(file)}
+        return {**own, "names": list(self.played), "model_sha256": sha256_of(weights_of(self.run))}
 
     @property
     def played(self) -> tuple[str, ...]:
