@@ -133,23 +133,26 @@ def shard_of(truth: CocoTruth, images: Sequence[CocoImage], shard: tuple[int, in
 def settings_of(
     truth_path: Path, heatmaps: Path, files: dict[int | str, list[MapFile]], options: GameOptions
 ) -> dict[str, Any]:
-    """Everything that decides a score, without a place in it: options, the truth, names and sizes of the maps."""
+    """Everything that decides a score, without a place in it: options, the truth, names and bytes of maps and masks."""
     facts = dataclasses.asdict(dataclasses.replace(options, faithfulness=None))
     facts["faithfulness"] = None if options.faithfulness is None else options.faithfulness.facts()
     del facts["shard"], facts["validation"]
     facts["names"] = list(options.played)
     for name in ("masks", "detections"):
         path = facts[name]
-        facts[name] = None if path is None else path.name if path.is_dir() else sha256_of(path)
+        facts[name] = None if path is None else digest_of(path, _files_below(path))
     paths = sorted({path for mine in files.values() for one in mine for path in one.paths.values()})
-    sizes = [
-        f"{path.relative_to(heatmaps) if heatmaps.is_dir() else path.name} {path.stat().st_size}" for path in paths
-    ]
-    return {**facts, "truth_sha256": sha256_of(truth_path), "maps": len(paths), "maps_digest": digest_of(sizes)}
+    facts |= {"maps": len(paths), "maps_digest": digest_of(heatmaps, paths)}
+    return {**facts, "truth_sha256": sha256_of(truth_path)}
 
 
-def digest_of(lines: Sequence[str]) -> str:
-    """Hex SHA-256 of lines of text."""
+def _files_below(path: Path) -> list[Path]:
+    return sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+
+
+def digest_of(root: Path, paths: Sequence[Path]) -> str:
+    """Hex SHA-256 of the names, as seen from ``root``, and bytes of files."""
+    lines = [f"{path.relative_to(root) if root.is_dir() else ''} {sha256_of(path)}" for path in paths]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

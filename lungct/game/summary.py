@@ -66,7 +66,9 @@ def _by_rule(tests: Sequence[Mapping[str, Any]]) -> Any:
 def _detector(rows: Sequence[Row], truth: CocoTruth | None) -> dict[str, int]:
     """What the detector itself got right and wrong on the images that have maps, whatever its maps look like."""
     images = {str(row.image_id) for row in rows}
-    true_boxes = 0 if truth is None else sum(str(one.image_id) in images for one in truth.annotations)
+    true_boxes = (
+        0 if truth is None else sum(not one.iscrowd and str(one.image_id) in images for one in truth.annotations)
+    )
     found = {(str(row.image_id), str(row.annotation_id)) for row in rows if row.stratum == "TP"}
     false = {(str(row.image_id), row.detection) for row in rows if row.stratum == "FP"}
     missed = {(str(row.image_id), str(row.annotation_id)) for row in rows if row.stratum == "FN"}

@@ -18,14 +18,17 @@ from lungct.evaluation.evaluate import evaluate
 from lungct.evaluation.judged import EvaluateOptions
 from lungct.inference.predict import PredictOptions, predict
 from lungct.io import atomic
-from lungct.io.manifest import read_manifest
+from lungct.io.manifest import read_manifest, sha256_of
 from lungct.training.ablation_plan import AblationPlan, PlannedRun
 from lungct.training.options import Execution
+from lungct.training.setup import learned_from, read_splits
 from lungct.training.train import train
 from lungct.types import Progress, no_progress
 
 RUNS, DETECTIONS, EVALUATIONS, COMPARISON = "runs", "detections", "evaluations", "comparison"
 TABLE = "ablation"
+JUDGING = "judging.json"
+JUDGED_BY = ("score_threshold", "tta", "bootstrap", "seed")
 logger = logging.getLogger("lungct")
 
 
@@ -65,12 +68,13 @@ def ablate(
 
     Raises:
         OutputExists: ``out`` holds something, and neither is asked for; or another process is writing a part of it.
-        UsageError: a run of ``out`` was made with other options than the plan says.
+        UsageError: a run of ``out`` was made or judged with other options or files than the plan says.
         InputError, EnvironmentError_: as of the stages.
     """
     if out.exists() and any(out.iterdir()) and not (overwrite or resume):
         raise OutputExists(f"{out} exists and is not empty", "add --resume to go on, or --overwrite to begin anew")
     execution = execution or Execution()
+    _keep_judging(plan, out / JUDGING, overwrite=overwrite)
     for number, planned in enumerate(plan.runs):
         progress("runs", number, len(plan.runs))
         logger.info("run %d of %d: %s", number + 1, len(plan.runs), planned.name)
@@ -103,11 +107,23 @@ def _train(planned: PlannedRun, places: _Places, execution: Execution, *, overwr
 
 
 def _check_same(planned: PlannedRun, run: Path) -> None:
-    made = read_manifest(run)[0]["options"]
-    wanted = json.loads(json.dumps(planned.options.record()))
-    changed = [f"{key} was {made.get(key)}, is {value}" for key, value in wanted.items() if made.get(key) != value]
+    slices = learned_from(read_splits(planned.slices), planned.options)
+    _refuse_changed(run, read_manifest(run)[0]["options"], {**planned.options.record(), "slices": slices}, "made")
+
+
+def _keep_judging(plan: AblationPlan, path: Path, *, overwrite: bool) -> None:
+    """Write down how all runs are judged, for evaluations that are there already must have been judged so."""
+    wanted = {"truth_sha256": sha256_of(plan.truth), **{name: getattr(plan, name) for name in JUDGED_BY}}
+    if path.is_file() and not overwrite:
+        _refuse_changed(path.parent, json.loads(path.read_text("utf-8")), wanted, "judged")
+    atomic.write_json(path, wanted, indent=1)
+
+
+def _refuse_changed(place: Path, before: Mapping[str, Any], options: Mapping[str, Any], verb: str) -> None:
+    wanted = json.loads(json.dumps(options))
+    changed = [f"{key} was {before.get(key)}, is {value}" for key, value in wanted.items() if before.get(key) != value]
     if changed:
-        raise UsageError(f"{run} was made with other options: {'; '.join(changed)}", "name another folder to write")
+        raise UsageError(f"{place} was {verb} with other options: {'; '.join(changed)}", "name another folder to write")
 
 
 def _judge(plan: AblationPlan, places: _Places, execution: Execution, *, overwrite: bool, progress: Progress) -> None:

@@ -110,6 +110,8 @@ def _runs(folder: Path, grid: Mapping[str, Sequence[Any]], common: Mapping[str, 
         slices = folder / str(given.pop(SLICES, SLICES))
         if _is_path(given.get("weights")):
             given["weights"] = str(folder / given["weights"])
+        if given.get("hard_negatives"):
+            given["hard_negatives"] = str(folder / given["hard_negatives"])
         found.append(PlannedRun(_name_of(factors), factors, slices, given))
     names = [one.name for one in found]
     for name in names:

@@ -263,6 +263,17 @@ def test_shards_of_another_game_are_refused(heatmaps: Path, slices: Path, tmp_pa
         quick_game(heatmaps, slices, tmp_path / "game", QUICK, join=[heatmaps])
 
 
+def test_shards_of_other_maps_of_the_same_size_are_refused(heatmaps: Path, slices: Path, tmp_path: Path) -> None:
+    path = next(iter(sorted(heatmaps.rglob("*.npz"))))
+    with np.load(path) as arrays:
+        known = dict(arrays)
+    np.savez(path, **known)  # as other tools write them, without compression
+    quick_game(heatmaps, slices, tmp_path / "shard", replace(QUICK, shard=(0, 2)), overwrite=True)
+    np.savez(path, **{**known, "heatmaps": known["heatmaps"][:, ::-1]})
+    with pytest.raises(InputError, match="maps_digest differs"):
+        quick_game(heatmaps, slices, tmp_path / "game", QUICK, join=[tmp_path / "shard"])
+
+
 def test_missed_nodules_and_false_positives_are_strata(heatmaps: Path, slices: Path, tmp_path: Path) -> None:
     """The map of image 3 is of a nodule that the detector missed; its provenance says so."""
     folder = heatmaps / "good"

@@ -66,8 +66,17 @@ def test_a_grid_is_run_once_and_compared(plan: Path, tmp_path: Path) -> None:
     plan.write_text(PLAN.format(more="").replace("epochs = 1", "epochs = 2"))
     with pytest.raises(UsageError, match="made with other options: epochs was 1, is 2"):
         ablate(read_plan(plan), out, execution=ONE_THREAD, resume=True)
-    shutil.rmtree(out / "evaluations" / "fcos")
+    plan.write_text(PLAN.format(more="").replace("bootstrap = 30", "bootstrap = 31"))
+    with pytest.raises(UsageError, match="judged with other options: bootstrap was 30, is 31"):
+        ablate(read_plan(plan), out, execution=ONE_THREAD, resume=True)
     plan.write_text(PLAN.format(more=""))
+    train = tmp_path / "slices" / "train.json"
+    learned = train.read_text()
+    train.write_text(learned + "\n")
+    with pytest.raises(UsageError, match="made with other options: slices was"):
+        ablate(read_plan(plan), out, execution=ONE_THREAD, resume=True)
+    train.write_text(learned)
+    shutil.rmtree(out / "evaluations" / "fcos")
     again = ablate(read_plan(plan), out, execution=ONE_THREAD, resume=True)
     assert again["rows"] == result.data["rows"]
     assert {one: one.stat().st_mtime_ns for one in (out / "runs").rglob("*")} == before
@@ -87,6 +96,12 @@ def test_the_lines_for_the_shell_are_commands(plan: Path, tmp_path: Path) -> Non
     assert "--augment none" in lines[0]
     assert "'my out/runs/fcos_ema0.9_run'" in lines[7]
     assert lines[8].count("evaluations") == 8
+
+
+def test_files_that_a_plan_names_are_seen_from_its_folder(plan: Path, tmp_path: Path) -> None:
+    plan.write_text(PLAN.format(more='hard-negatives = ["", "found.json"]'))
+    named = {one.options.hard_negatives for one in read_plan(plan).runs}
+    assert named == {"", str(tmp_path / "found.json")}
 
 
 @pytest.mark.parametrize(
