@@ -24,6 +24,7 @@ def clusters_of(activations: Tensor, seed: int) -> tuple[IntArray, Tensor]:
     low, high = flat.amin(dim=1, keepdim=True), flat.amax(dim=1, keepdim=True)
     shapes = ((flat - low) / (high - low).clamp_min(torch.finfo(flat.dtype).tiny)).double().cpu().numpy()
     count = min(GROUPS, len(np.unique(shapes, axis=0)))
+    seed %= 2**32  # as many as scipy takes
     centers, group = kmeans2(shapes, count, seed=seed, minit="++", missing="warn") if count > 1 else (shapes[:1], None)
     group = np.zeros(len(shapes), dtype=np.int64) if group is None else group.astype(np.int64)
     means = torch.from_numpy(np.asarray(centers, dtype=np.float32)).to(activations.device)

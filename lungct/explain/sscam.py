@@ -41,7 +41,7 @@ def noise(seed: int, pairs: list[tuple[int, int]], shape: tuple[int, ...]) -> Te
     """(B, *shape) standard normal, each of its own (channel, sample)."""
     drawn = []
     for channel, sample in pairs:
-        generator = torch.Generator().manual_seed((seed * 1_000_003 + channel) * 1_000_003 + sample)
+        generator = torch.Generator().manual_seed(((seed * 1_000_003 + channel) * 1_000_003 + sample) % 2**63)
         drawn.append(torch.randn(shape, generator=generator))
     return torch.stack(drawn)
 

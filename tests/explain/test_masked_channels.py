@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lungct.explain.base import MethodOptions, Subject, cost_of, load_method
 from lungct.explain.baselines import baseline_of, blurred
+from lungct.explain.clusters import clusters_of
 from lungct.explain.masked_channels import weights_of
 from lungct.explain.sscam import noise
 
@@ -72,6 +73,11 @@ def test_noise_is_of_the_channel_and_the_sample_alone() -> None:
     assert torch.equal(noise(1, [(5, 0)], (4, 3))[0], together[2])
     assert not torch.equal(together[0], together[1])
     assert not torch.equal(noise(2, [(0, 0)], (4, 3))[0], together[0])
+
+
+def test_a_seed_may_be_a_date() -> None:
+    assert not torch.equal(noise(20240101, [(3, 1)], (4,)), noise(20240102, [(3, 1)], (4,)))
+    clusters_of(torch.rand(5, 3, 3), 2024_01_01_12_00)
 
 
 def test_weights() -> None:
