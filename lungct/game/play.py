@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from lungct.game.faithfulness.judge import Judge
 
 NOTHING = Score(float("nan"), float("nan"), float("nan"))
+UNJUDGED = "not of one detection by lungct explain, or no score"
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +210,7 @@ def _judged(
     found = judge.judge(image, [one for _, one in asked])
     for (base, _), (values, drawn) in zip(asked, found, strict=True):
         for name, value in values.items():
-            score = Score(value, NAN, NAN, "" if math.isfinite(value) else "not a map of lungct explain, or no score")
+            score = Score(value, NAN, NAN, "" if math.isfinite(value) else UNJUDGED)
             rows.append(_scored(base, name, score, ""))
         curves += [Curve.of(base, kind, points) for kind, points in drawn.items()]
     return rows, curves

@@ -16,7 +16,7 @@ from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 from lungct import registry
 from lungct.explain.base import MethodOptions
 from lungct.explain.run import ExplainOptions, explain
-from lungct.game.faithfulness.again import can_be_made, made_again, rank_correlation
+from lungct.game.faithfulness.again import made_again, rank_correlation
 from lungct.game.faithfulness.base import Case
 from lungct.game.faithfulness.curves import counts_of, curves
 from lungct.game.faithfulness.drop import drop
@@ -232,12 +232,20 @@ def test_a_map_is_made_again_as_it_was_made(missed: Path, method: str, how: dict
         assert case.score == pytest.approx(float(maps.scores[case.number]), abs=1e-5)
 
 
-def test_a_map_of_several_detections_is_not_made_again(maps: Path) -> None:
+def test_a_map_of_several_detections_is_not_judged(maps: Path) -> None:
+    """Its box is drawn around all of theirs, and has no score of its own."""
     options = ExplainOptions(methods=("odam",), detections=maps / "found.json", per="image")
     explain(maps / "run", maps / "slices" / "test.json", maps / "heatmaps", options)
-    faith = FaithOptions(maps / "run", names=("max-sensitivity",))
-    cases = judged_cases(maps, GameOptions(bootstrap=0, faithfulness=faith, names=("adaptive",)))
-    assert {case.method for case in cases if can_be_made(case)} == {"eigencam", *registry.CONTROLS}
+    faith = FaithOptions(maps / "run", names=("deletion", "average-drop"), steps=2)
+    wanted = GameOptions(bootstrap=0, faithfulness=faith, names=("adaptive",))
+    assert {case.method for case in judged_cases(maps, wanted)} == {
+        "eigencam",
+        registry.UPPER_BOUND,
+        *registry.CONTROLS,
+    }
+    summary = game(maps / "heatmaps", maps / "slices" / "test.json", maps / "game", wanted)
+    rows = [row for row in summary["rows"] if row["method"] == "odam" and row["rule"] in faith.names]
+    assert [(row["n"], row["not_defined"]) for row in rows] == [(0, 3), (0, 3)]
 
 
 def test_noise_beside_the_maps_is_made_again_from_the_games_seed(maps: Path) -> None:

@@ -15,8 +15,8 @@ from lungct.types import FloatArray
 
 
 def can_be_made(case: Case) -> bool:
-    """Whether the map is one detection's by a method of ours: not fused, not another tool's, not the true mask."""
-    return case.method in registry.METHODS and case.made.per == "detection"
+    """Whether the map is of a method of ours, and not of another tool or the true mask."""
+    return case.method in registry.METHODS
 
 
 def made_again(case: Case, network: Network, image_hu: NDArray[np.int16]) -> FloatArray:

@@ -53,6 +53,8 @@ class Judge:
     def judge(self, image: CocoImage, asked: Sequence[Asked]) -> list[tuple[dict[str, float], dict[str, FloatArray]]]:
         """For each map its measures, NaN where there is none, and its curves at ``POINTS``.
 
+        A map of several detections together has none: no one score is what it explains.
+
         Raises:
             InputError: a slice that the model was not made for, or that cannot be read.
         """
@@ -60,8 +62,11 @@ class Judge:
             check_serves(image.lungct, self.network.model.card, name=image.file_name)
         image_hu = SliceReader(self.truth, cache_bytes=0)(image)
         subjects: dict[int, Subject] = {}
-        found = []
+        found: list[tuple[dict[str, float], dict[str, FloatArray]]] = []
         for one in asked:
+            if one.made.per != "detection":
+                found.append((dict.fromkeys(self.settings.names, float("nan")), {}))
+                continue
             key = id(one.detections)
             if key not in subjects:
                 subjects[key] = open_image(
