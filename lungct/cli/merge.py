@@ -3,7 +3,8 @@
 The folders that preprocess, select-slices, predict or explain wrote under --shard, all of one run and in any order,
 become the folder that it would have written without --shard, byte for byte: records, rows and COCO ids are in the
 order of the whole. Files are linked where the file system allows it, so nothing is held twice. Shards of different
-options, versions or sources are refused, and so is a shard that is missing or given twice.
+options, versions or sources are refused, and so is a shard that is missing or given twice. Shares of a game, whose
+tables are statistics over all patients, are joined by lungct segmentation-game --join.
 
 Example: lungct merge out-0 out-1 out-2 out
 """

@@ -21,6 +21,9 @@ tells. A map that is bright in the right place but marks nothing that moves the 
 a constant map selects all; adaptive and inverse-distance look at the image's first box alone, truncate the number of
 pixels and break ties in raster order; a map that failed counts as 0.
 
+--shard I/N plays a share of the patients. The game with the same arguments and --join on each share's folder makes the
+tables of the whole from their scores; lungct merge is for other stages.
+
 References: Zhang 2018; Wang 2020; Arras 2022; Choe 2020; Petsiuk 2018; Zhao & Chan 2023; Rong 2022; Yeh 2019; Adebayo
 2018; Demsar 2006; Field & Welsh 2007; Hesterberg 2015.
 

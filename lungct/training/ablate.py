@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lungct.errors import OutputExists, UsageError
+from lungct.errors import InputError, OutputExists, UsageError
 from lungct.evaluation.compare import compare
 from lungct.evaluation.evaluate import evaluate
 from lungct.evaluation.judged import EvaluateOptions
@@ -74,11 +74,12 @@ def ablate(
     if out.exists() and any(out.iterdir()) and not (overwrite or resume):
         raise OutputExists(f"{out} exists and is not empty", "add --resume to go on, or --overwrite to begin anew")
     execution = execution or Execution()
-    _keep_judging(plan, out / JUDGING, overwrite=overwrite)
+    judging = _judging(plan, out / JUDGING, overwrite=overwrite)
     for number, planned in enumerate(plan.runs):
         progress("runs", number, len(plan.runs))
         logger.info("run %d of %d: %s", number + 1, len(plan.runs), planned.name)
         _train(planned, _Places(out, planned.name), execution, overwrite=overwrite, progress=progress)
+        atomic.write_json(out / JUDGING, judging, indent=1)
         _judge(plan, _Places(out, planned.name), execution, overwrite=overwrite, progress=progress)
     progress("runs", len(plan.runs), len(plan.runs))
     document: dict[str, Any] = {"runs": [], "tests": []}
@@ -111,12 +112,14 @@ def _check_same(planned: PlannedRun, run: Path) -> None:
     _refuse_changed(run, read_manifest(run)[0]["options"], {**planned.options.record(), "slices": slices}, "made")
 
 
-def _keep_judging(plan: AblationPlan, path: Path, *, overwrite: bool) -> None:
-    """Write down how all runs are judged, for evaluations that are there already must have been judged so."""
+def _judging(plan: AblationPlan, path: Path, *, overwrite: bool) -> dict[str, Any]:
+    """How all runs are judged; evaluations that are there already must have been judged so, as ``path`` tells."""
+    if not plan.truth.is_file():
+        raise InputError.of(plan.truth, "no such file", "name the COCO file to judge by in [evaluate] truth")
     wanted = {"truth_sha256": sha256_of(plan.truth), **{name: getattr(plan, name) for name in JUDGED_BY}}
     if path.is_file() and not overwrite:
         _refuse_changed(path.parent, json.loads(path.read_text("utf-8")), wanted, "judged")
-    atomic.write_json(path, wanted, indent=1)
+    return wanted
 
 
 def _refuse_changed(place: Path, before: Mapping[str, Any], options: Mapping[str, Any], verb: str) -> None:
