@@ -21,6 +21,8 @@ from lungct.cli.result import Result, Table
 from lungct.registry import CALIBRATIONS
 
 SCANS = "Scans"
+RESULTS = "detections.json"
+NODULES = "nodules.csv"
 
 
 def run(
@@ -70,7 +72,7 @@ def run(
         typer.Option(
             "--store-into",
             help="Run folder that gets the scores at 1/16 to 8 false positives per scan or slice, for predict's "
-            "--fp-per-scan, and the map of the scores; use a validation split.",
+            "--fp-per-scan, and the map of the scores; use a validation split, predicted without --calibrated.",
         ),
     ] = None,
     seed: options.Seed = 0,
@@ -80,8 +82,10 @@ def run(
     """Write the evaluation folder."""
     from lungct.evaluation import evaluate
     from lungct.evaluation.judged import EvaluateOptions
+    from lungct.io.scan_table import is_json
 
-    paths = _inside(truth, "nodules.csv"), _inside(detections, "detections.json", "nodules.csv")
+    truth = _inside(truth, NODULES)
+    paths = truth, _inside(detections, RESULTS if is_json(truth) else NODULES)
     if dry_run:
         counted = evaluate.sizes(evaluate.read(*paths, excluded=excluded, scans=scans))
         return Result(data=counted, tables=[Table(tuple(counted), [tuple(counted.values())], "to evaluate")])
@@ -99,11 +103,9 @@ def run(
     return Result(output=out, data=_facts(result.metrics), tables=[_table(result.metrics)])
 
 
-def _inside(path: Path, *names: str) -> Path:
-    """The file of one of these names in a folder, the last where none is there; a file as it is."""
-    if not path.is_dir():
-        return path
-    return next((path / name for name in names if (path / name).is_file()), path / names[-1])
+def _inside(path: Path, name: str) -> Path:
+    """The file of this name in a folder; a file as it is."""
+    return path / name if path.is_dir() else path
 
 
 def _table(metrics: dict[str, Any]) -> Table:

@@ -59,8 +59,8 @@ def evaluate(
     """
     atomic.check_replaceable(out, overwrite=overwrite, command="evaluate")
     if store_into is not None:
-        maps = calibration is not None, bool(options.recalibrate)
-        operating.check_store(store_into, overwrite=overwrite, calibrated=maps[0], recalibrate=maps[1])
+        refit = bool(options.recalibrate)
+        operating.check_store(store_into, overwrite=overwrite, calibration=calibration, recalibrate=refit)
     pair = read(truth_path, detections_path, excluded=excluded, scans=scans)
     given = None if calibration is None else read_calibration(calibration)
     if given is not None:

@@ -6,6 +6,7 @@ rounding a score changes nothing. Choose it on a validation split: a result on t
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from lungct.io.calibration import Calibration, read_calibration, write_calibrati
 from lungct.io.manifest import sha256_of
 from lungct.io.operating_points import FILE_NAME, OperatingPoint, OperatingPoints, write_operating_points
 from lungct.io.weights_header import WEIGHTS
+
+logger = logging.getLogger(__name__)
 
 
 def operating_points(tally: Tally) -> tuple[OperatingPoint, ...]:
@@ -46,35 +49,43 @@ def brought_through(tally: Tally, calibration: Calibration) -> Tally:
     return replace(tally, found_score=scores[0], false_score=scores[1])
 
 
-def check_store(run: Path, *, overwrite: bool, calibrated: bool, recalibrate: bool) -> None:
+def check_store(run: Path, *, overwrite: bool, calibration: Path | None, recalibrate: bool) -> None:
     """Refuse, before any work is done, a run folder that nothing can be stored into.
 
     Raises:
-        InputError: no folder with a model in it.
+        InputError: no folder with a model in it; a map that cannot be read.
         UsageError: two maps of the scores, one on the other.
         OutputExists: points or a map are there and would be replaced.
     """
     if not (run / WEIGHTS).is_file():
         raise InputError.of(run, f"no {WEIGHTS} in it", "name the run folder of lungct train")
-    if calibrated and recalibrate:
+    if calibration is not None and recalibrate:
         raise UsageError("--calibration and --recalibrate: a model carries one map", "give one of them")
-    if recalibrate and (run / CALIBRATION).exists() and not overwrite:
-        hint = "predict again with the model's own scores, and add --overwrite to replace it"
-        raise OutputExists(f"{run / CALIBRATION} exists, and predict applies it", hint)
-    if (run / FILE_NAME).exists() and not overwrite:
+    if overwrite:
+        return
+    own = run / CALIBRATION
+    if own.exists() and (recalibrate or _another(calibration, own)):
+        raise OutputExists(f"{own} exists", "add --overwrite to replace it")
+    if (run / FILE_NAME).exists():
         raise OutputExists(f"{run / FILE_NAME} exists", "add --overwrite to replace it")
+
+
+def _another(calibration: Path | None, own: Path) -> bool:
+    return calibration is not None and read_calibration(calibration) != read_calibration(own)
 
 
 def store(run: Path, points: OperatingPoints, calibration: Calibration | None) -> None:
     """Write the points, and the map where there is one, into a run folder.
 
-    Where the folder holds a map already and none is given, the scores are taken for ones that predict brought through
-    it.
+    Where the folder holds a map already and none is given, the scores are still taken for the model's own, as predict
+    writes them unless it is asked otherwise.
     """
     if calibration is not None:
         write_calibration(run / CALIBRATION, calibration)
     elif (run / CALIBRATION).exists():
-        calibration = read_calibration(run / CALIBRATION)
+        logger.warning(
+            "%s: not used; the scores are taken for those of predict without --calibrated", run / CALIBRATION
+        )
     facts = {**points.measured_on, "model_sha256": sha256_of(run / WEIGHTS)}
     method = "" if calibration is None else calibration.method
     write_operating_points(run / FILE_NAME, replace(points, calibration=method, measured_on=facts))

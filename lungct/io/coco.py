@@ -252,7 +252,9 @@ def _record(
         image_id, label, score = row["image_id"], int(row["category_id"]), float(row["score"])
         box = _xyxy(row["bbox"])
         place = places.get(image_id)
-    except (KeyError, TypeError, ValueError, OverflowError) as problem:
+    except KeyError as problem:
+        raise InputError.of(path, f"record {number} has no {problem.args[0]}") from None
+    except (TypeError, ValueError, OverflowError) as problem:
         raise InputError.of(path, f"record {number} is broken ({type(problem).__name__}: {problem})") from None
     if place is None:
         problem_text = f"record {number} is of image {image_id!r}, which the truth does not hold"

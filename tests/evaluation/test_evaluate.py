@@ -118,6 +118,12 @@ def test_bad_record(pair: tuple[Path, Path], tmp_path: Path, change: dict[str, A
     assert not (tmp_path / "out").exists()
 
 
+def test_the_truth_given_as_detections(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    pair[1].write_text(json.dumps(json.loads(pair[0].read_text())["annotations"]))
+    with pytest.raises(InputError, match="record 0 has no score$"):
+        verb.run(*pair, tmp_path / "out")
+
+
 def test_ids_of_another_type(pair: tuple[Path, Path], tmp_path: Path) -> None:
     document = json.loads(pair[0].read_text())
     for image in document["images"]:

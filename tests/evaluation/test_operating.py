@@ -15,7 +15,7 @@ from lungct.cli import evaluate as verb
 from lungct.errors import InputError, OutputExists, UsageError
 from lungct.evaluation.froc import Tally
 from lungct.evaluation.operating import brought_through, operating_points
-from lungct.io.calibration import Calibration, read_calibration
+from lungct.io.calibration import Calibration, read_calibration, write_calibration
 from lungct.io.operating_points import OperatingPoints, read_operating_points, write_operating_points
 
 TRUTH = "seriesuid,coordX,coordY,coordZ,diameter_mm\na,0,0,0,8\nb,0,0,0,8\n"
@@ -93,8 +93,29 @@ def test_scores_of_the_points_have_gone_through_the_map(files: dict[str, Any]) -
     assert (fitted.apply(scores) >= points.at(1).score).sum() == 6
     assert (fitted.apply(scores) >= points.at(0.25).score).tolist() == [True, True, True, False, False, False]
     files["store_into"] = run
-    with pytest.raises(OutputExists, match=r"calibration.json exists, and predict applies it"):
+    with pytest.raises(OutputExists, match=r"calibration.json exists: add --overwrite"):
         verb.run(**{**files, "out": files["out"].parent / "again"}, bootstrap=0, recalibrate="isotonic")
+
+
+def test_a_map_that_lies_by_is_not_taken_for_one_that_the_scores_went_through(
+    files: dict[str, Any], caplog: Any
+) -> None:
+    write_calibration(files["store_into"] / "calibration.json", Calibration("temperature", 2.0))
+    verb.run(**files, bootstrap=0)
+    points = read_operating_points(files["store_into"] / "operating_points.json")
+    assert (points.calibration, points.at(0.125).score) == ("", pytest.approx(0.85))
+    assert "calibration.json: not used" in caplog.text
+
+
+def test_a_stored_map_is_replaced_only_when_asked(files: dict[str, Any], tmp_path: Path) -> None:
+    own, other = files["store_into"] / "calibration.json", tmp_path / "other.json"
+    write_calibration(own, Calibration("temperature", 2.0))
+    write_calibration(other, Calibration("temperature", 3.0))
+    with pytest.raises(OutputExists, match=r"calibration.json exists: add --overwrite"):
+        verb.run(**files, bootstrap=0, calibration=other)
+    verb.run(**files, bootstrap=0, calibration=own)
+    verb.run(**files, bootstrap=0, calibration=other, overwrite=True)
+    assert read_calibration(own).temperature == 3
 
 
 def test_a_map_that_makes_scores_equal_keeps_to_the_rate() -> None:

@@ -148,6 +148,7 @@ def test_dry_run(files: dict[str, Path], tmp_path: Path) -> None:
 def test_folders_of_the_stages_before(files: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "found").mkdir()
     (tmp_path / "found/nodules.csv").write_text(SUBMISSION)
+    (tmp_path / "found/detections.json").write_text("[]")  # of single slices; predict writes both
     again = judged({**files, "detections": tmp_path / "found"}, tmp_path / "again")
     assert again["froc"]["mean"] == judged(files, tmp_path / "out")["froc"]["mean"]
 
