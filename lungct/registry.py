@@ -65,7 +65,9 @@ SOURCES: Mapping[str, Entry] = {
     ),
     "volumes": Entry("a folder of NIfTI, MHD or NRRD volumes, or one of them", "lungct.sources.volumes"),
     "dicom": Entry("a folder of DICOM series", "lungct.sources.dicom_series"),
-    "voc2d": Entry("2D slices with PASCAL-VOC boxes", "lungct.sources.voc2d", "Everingham 2010"),
+    "voc2d": Entry(
+        "images/ of 2D slices + PASCAL-VOC boxes in annotations/", "lungct.sources.voc2d", "Everingham 2010"
+    ),
 }
 
 LIDC_READERS = 3

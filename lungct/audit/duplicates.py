@@ -119,10 +119,10 @@ def findings(items: Sequence[Item], links: Sequence[Link]) -> Iterator[Finding]:
         splits = {split_of(kept), split_of(left)}
         if len(splits) == 2 and "" not in splits and kept.patient_id != left.patient_id:
             shown = f"{split_of(left)}, {split_of(kept)}"
-            yield Finding("leak-duplicate", left.name, f"splits of an {link.kind}", shown, "one split", kept.name)
+            yield Finding("leak-duplicate", left.name, f"splits of {link.kind}s", shown, "one split", kept.name)
         if not same_label(kept, left):
             shown = f"{_shown(left)}; {_shown(kept)}"
-            yield Finding("duplicate-conflict", left.name, f"labels of an {link.kind}", shown, "one label", kept.name)
+            yield Finding("duplicate-conflict", left.name, f"labels of {link.kind}s", shown, "one label", kept.name)
         elif link.kind == "exact-duplicate" and not boxes_agree(kept.markings, left.markings):
             shown = f"{len(left.markings)}; {len(kept.markings)}"
             yield Finding("duplicate-boxes", left.name, "boxes, not at one place", shown, "one place", kept.name)

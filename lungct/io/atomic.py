@@ -135,7 +135,7 @@ def check_replaceable(path: Path, *, overwrite: bool, command: str = "") -> None
         return
     if not overwrite:
         raise OutputExists(f"{path} exists and is not empty", "add --overwrite to replace it, or name another output")
-    maker = _maker_of(path)
+    maker = maker_of(path)
     if not maker:
         raise OutputExists(f"{path} was not made by lungct (no {MANIFEST})", "it is not replaced; name another output")
     if command and maker != command:
@@ -163,7 +163,7 @@ def check_file_replaceable(path: Path, *, overwrite: bool, starts: bytes) -> Non
         raise OutputExists(f"{path} is no such file as lungct writes here", "it is not replaced; name another output")
 
 
-def _maker_of(folder: Path) -> str:
+def maker_of(folder: Path) -> str:
     """The subcommand that a folder's manifest names; empty where there is none."""
     try:
         with open(folder / MANIFEST, encoding="utf-8") as stream:

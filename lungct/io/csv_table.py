@@ -12,6 +12,8 @@ from typing import Any
 
 from lungct.errors import InputError
 
+LARGEST = 1e9
+"""No length, place or score is larger; the squares of larger ones, up to 1e308, overflow."""
 _OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -28,7 +30,7 @@ class Row:
         return (self.cells.get(column) or "").strip()
 
     def number(self, column: str, what: str = "a number") -> float:
-        """The cell as a finite number.
+        """The cell as a finite number of at most ``LARGEST``, either way.
 
         Raises:
             InputError: it is none; ``what`` says what was expected.
@@ -58,6 +60,8 @@ class Row:
             value = math.nan
         if not math.isfinite(value):
             raise self.broken(f"{column} is {text!r}, expected {what}")
+        if abs(value) > LARGEST:
+            raise self.broken(f"{column} is {text!r}, too large: expected {what} of at most {LARGEST:g}")
         return value
 
 

@@ -16,7 +16,7 @@ from lungct.sources.csv_frame import placed
 from lungct.sources.dlcs import annotated_scans
 from lungct.sources.excluded import EXCLUDED, with_excluded
 from lungct.sources.pseudonym import Naming
-from lungct.sources.scan_files import identifiers, scan_files
+from lungct.sources.scan_files import has_scan_files, identifiers, scan_files
 from lungct.sources.source import Contents, SourceOptions
 from lungct.sources.told import naming_of, told
 from lungct.types import Scan
@@ -28,7 +28,7 @@ NODULES = "nodules.csv"
 
 def recognises(path: Path) -> bool:
     """Whether ``path`` is a volume by its name, or a folder with one in it."""
-    return bool(volume_suffix(path.name)) if path.is_file() else next(iter(scan_files(path)), None) is not None
+    return bool(volume_suffix(path.name)) if path.is_file() else has_scan_files(path)
 
 
 def read(path: Path, options: SourceOptions) -> Contents:

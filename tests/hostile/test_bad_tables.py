@@ -40,6 +40,7 @@ NUMBERS = ("coordX", "coordY", "coordZ", "w", "h", "d")
 TABLES: dict[str, bytes | str] = {
     **{f"without column {name}": HEADER.replace(name, "other") + f"\n{ROW}\n" for name in DLCS_COLUMNS},
     **{f"{name} is {value!r}": _with(name, value) for name in NUMBERS for value in ("", "abc", "nan", "inf", "1 2")},
+    **{f"{name} is {value}, too large": _with(name, value) for name in NUMBERS for value in ("1e300", "-1e10")},
     **{f"{name} is {value}": _with(name, value) for name in ("w", "h", "d") for value in ("0", "-3")},
     "Malignant_lbl is a word": _with("Malignant_lbl", "maybe"),
     "Malignant_lbl is not a number": _with("Malignant_lbl", "nan"),

@@ -97,6 +97,15 @@ def test_dicom_among_volumes_is_not_passed_over_in_silence(tmp_path: Path, caplo
     assert "DICOM files among the volumes are left out; --source dicom reads them alone" in caplog.text
 
 
+def test_what_lungct_made_of_the_scans_is_no_further_scan(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, "ct1.nii.gz", "phantoms/ct2.nii.gz", "out/scans/ct1.nii.gz")
+    write_manifest(tmp_path / "phantoms", "phantom", {}, [])
+    write_manifest(tmp_path / "out", "preprocess", {}, [])
+    assert [scan.case_id for scan in read_source(tmp_path).scans] == ["ct1", "ct2"]
+    assert caplog.text.count("1 folders in it that lungct made are left out; name one itself to read it") == 1
+    assert [scan.case_id for scan in read_source(tmp_path / "out").scans] == ["ct1"]
+
+
 def test_volumes_without_csv_have_no_known_truth(tmp_path: Path) -> None:
     write(tmp_path, "deep/ct1.nii.gz", "ct2.nii.gz", "ct2_mask.nii.gz")
     scans = read_source(tmp_path).scans
