@@ -10,6 +10,7 @@ import logging
 from functools import partial
 from pathlib import Path
 
+from lungct.errors import InputError
 from lungct.io.volume_file import read_volume, volume_suffix
 from lungct.sources import dicom_series
 from lungct.sources.csv_frame import placed
@@ -35,19 +36,26 @@ def read(path: Path, options: SourceOptions) -> Contents:
     """Every volume; where there is no ``nodules.csv`` nothing is known about nodules.
 
     Raises:
-        InputError: a broken CSV or manifest; coordinates in another frame than ``options`` say.
+        InputError: a broken CSV or manifest; coordinates in another frame than ``options`` say; no ``nodules.csv``
+            though the manifest says that nodules were looked for.
     """
     if path.is_dir() and dicom_series.recognises(path):
         logger.warning("%s: DICOM files among the volumes are left out; --source dicom reads them alone", path)
     naming = naming_of(path, options.naming)
     folder = path if path.is_dir() else path.parent
     files = scan_files(path) if path.is_dir() else [path]
-    if (folder / NODULES).is_file() and files:
+    table = (folder / NODULES).is_file()
+    if table and files:
         scans = annotated_scans(files, folder / NODULES, NAME, naming, all_files=path.is_dir())
         scans = with_excluded(placed(scans, options.csv_frame, folder / NODULES, sizes=True), folder / EXCLUDED)
     else:
         scans = tuple(_bare(file, name, naming) for file, name in identifiers(files, folder).items())
-    return Contents(NAME, told(scans, path) if path.is_dir() else scans)
+    if path.is_dir():
+        scans = told(scans, path)
+    if not table and any(scan.truth_known for scan in scans):
+        hint = "restore it, or preprocess anew: without it every slice would count as free of nodules"
+        raise InputError.of(folder / NODULES, "missing, though the manifest says that nodules were looked for", hint)
+    return Contents(NAME, scans)
 
 
 def _bare(file: Path, identifier: str, naming: Naming) -> Scan:

@@ -124,6 +124,17 @@ def test_manifest_tells_what_no_row_says(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_lost_table_does_not_make_scans_healthy(tmp_path: Path, known: bool) -> None:
+    write(tmp_path, "scans/a.nii.gz")
+    write_manifest(tmp_path, "preprocess", {}, [{"schema": SCAN_SCHEMA, "case_id": "a", "truth_known": known}])
+    if known:
+        with pytest.raises(InputError, match=r"nodules\.csv: missing, though the manifest says"):
+            read_source(tmp_path)
+    else:
+        assert [scan.truth_known for scan in read_source(tmp_path).scans] == [False]
+
+
 def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
     write(tmp_path, "one/ct.nii.gz", "two/ct.nii.gz", "three/scan_3.nii.gz")
     first, third, second = read_source(tmp_path).scans
