@@ -40,6 +40,7 @@ import typer
 from lungct import registry
 from lungct.cli import options, streams
 from lungct.cli.result import Result, Table
+from lungct.errors import UsageError
 
 Version = Annotated[
     str, options.choice("--rules", ("repaired", "thesis"), "Exact ties and boxes, or the rules as published.")
@@ -134,6 +135,10 @@ def run(
     from lungct.game.options import FaithOptions, GameOptions
     from lungct.game.run import plan, segmentation_game
 
+    if measure and faithfulness is None:
+        raise UsageError("--measure picks what --faithfulness measures", "name the model with --faithfulness")
+    if masks is not None and shape != "mask":
+        raise UsageError("--masks are true masks for --shape mask", "add it, or leave out --masks")
     judged = None
     if faithfulness is not None:
         judged = FaithOptions(

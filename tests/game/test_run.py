@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from lungct import registry
-from lungct.errors import InputError, OutputExists
+from lungct.cli import segmentation_game as verb
+from lungct.errors import InputError, OutputExists, UsageError
 from lungct.game.options import GameOptions
 from lungct.game.run import plan, segmentation_game
 from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth, write_truth
@@ -303,3 +304,9 @@ def test_strata_by_diameter_and_malignancy(heatmaps: Path, slices: Path, tmp_pat
     assert found["malignancy", "0"] == 4
     assert rows_of(tmp_path / "game")[0]["nodule_id"] == "n0"
     assert "by diameter in mm" in (tmp_path / "game" / "table.md").read_text()
+
+
+def test_options_that_would_do_nothing_are_refused(heatmaps: Path, slices: Path, tmp_path: Path) -> None:
+    for given in ({"measure": ["deletion"]}, {"masks": tmp_path}):
+        with pytest.raises(UsageError, match=r"--faithfulness|--shape mask"):
+            verb.run(heatmaps, slices, tmp_path / "game", **given)
