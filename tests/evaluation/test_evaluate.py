@@ -120,7 +120,7 @@ def test_bad_record(pair: tuple[Path, Path], tmp_path: Path, change: dict[str, A
 
 def test_the_truth_given_as_detections(pair: tuple[Path, Path], tmp_path: Path) -> None:
     pair[1].write_text(json.dumps(json.loads(pair[0].read_text())["annotations"]))
-    with pytest.raises(InputError, match="record 0 has no score$"):
+    with pytest.raises(InputError, match=r"record 0 has no score$"):
         verb.run(*pair, tmp_path / "out")
 
 
