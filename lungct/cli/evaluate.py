@@ -86,20 +86,18 @@ def run(
 
     truth = _inside(truth, NODULES)
     paths = truth, _inside(detections, RESULTS if is_json(truth) else NODULES)
-    if dry_run:
-        counted = evaluate.sizes(evaluate.read(*paths, excluded=excluded, scans=scans))
-        return Result(data=counted, tables=[Table(tuple(counted), [tuple(counted.values())], "to evaluate")])
     wanted = EvaluateOptions(iou_hit, score, bootstrap, seed, max_detections, recalibrate or "", hit, gallery)
-    result = evaluate.evaluate(
-        *paths,
-        out,
-        wanted,
-        excluded=excluded,
-        scans=scans,
-        calibration=calibration,
-        store_into=store_into,
-        overwrite=overwrite,
-    )
+    places: dict[str, Any] = {
+        "excluded": excluded,
+        "scans": scans,
+        "calibration": calibration,
+        "store_into": store_into,
+        "overwrite": overwrite,
+    }
+    if dry_run:
+        counted = evaluate.plan_evaluate(*paths, out, wanted, **places)
+        return Result(data=counted, tables=[Table(tuple(counted), [tuple(counted.values())], "to evaluate")])
+    result = evaluate.evaluate(*paths, out, wanted, **places)
     return Result(output=out, data=_facts(result.metrics), tables=[_table(result.metrics)])
 
 

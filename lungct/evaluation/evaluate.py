@@ -57,12 +57,8 @@ def evaluate(
         OutputExists: ``out`` must not be written, or what is stored in the run folder not be replaced.
         UsageError: see :func:`read`, :func:`judge` and :func:`lungct.evaluation.operating.check_store`.
     """
-    atomic.check_replaceable(out, overwrite=overwrite, command="evaluate")
-    if store_into is not None:
-        refit = bool(options.recalibrate)
-        operating.check_store(store_into, overwrite=overwrite, calibration=calibration, recalibrate=refit)
+    given = _checked(out, options, calibration, store_into, overwrite=overwrite)
     pair = read(truth_path, detections_path, excluded=excluded, scans=scans)
-    given = None if calibration is None else read_calibration(calibration)
     if given is not None:
         pair = calibrated(pair, given)
     result = judge(pair, options)
@@ -84,6 +80,34 @@ def evaluate(
     if store_into is not None:
         _store(store_into, pair, result, given, {"hit": hit_of(result.metrics), **inputs})
     return result
+
+
+def plan_evaluate(
+    truth_path: Path,
+    detections_path: Path,
+    out: Path,
+    options: EvaluateOptions,
+    *,
+    excluded: Path | None = None,
+    scans: Path | None = None,
+    calibration: Path | None = None,
+    store_into: Path | None = None,
+    overwrite: bool = False,
+) -> dict[str, int]:
+    """How much :func:`evaluate` would judge; takes and raises the same, and writes nothing."""
+    _checked(out, options, calibration, store_into, overwrite=overwrite)
+    return sizes(read(truth_path, detections_path, excluded=excluded, scans=scans))
+
+
+def _checked(
+    out: Path, options: EvaluateOptions, calibration: Path | None, store_into: Path | None, *, overwrite: bool
+) -> Calibration | None:
+    """The map of the scores that is given, after the check that all places may be written."""
+    atomic.check_replaceable(out, overwrite=overwrite, command="evaluate")
+    if store_into is not None:
+        refit = bool(options.recalibrate)
+        operating.check_store(store_into, overwrite=overwrite, calibration=calibration, recalibrate=refit)
+    return None if calibration is None else read_calibration(calibration)
 
 
 def hit_of(metrics: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lungct.cli import evaluate as verb
-from lungct.errors import InputError, UsageError
+from lungct.errors import InputError, OutputExists, UsageError
 
 TRUTH = """seriesuid,coordX,coordY,coordZ,diameter_mm,texture
 s1,0,0,0,8,solid
@@ -143,6 +143,12 @@ def test_calibration_of_marks(files: dict[str, Path], tmp_path: Path) -> None:
 def test_dry_run(files: dict[str, Path], tmp_path: Path) -> None:
     assert verb.run(**files, out=tmp_path / "out", dry_run=True).data == {"scans": 4, "nodules": 3, "marks": 6}
     assert not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match="no such file"):
+        verb.run(**files, out=tmp_path / "out", dry_run=True, calibration=tmp_path / "none.json")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/other").touch()
+    with pytest.raises(OutputExists):
+        verb.run(**files, out=tmp_path / "out", dry_run=True)
 
 
 def test_folders_of_the_stages_before(files: dict[str, Path], tmp_path: Path) -> None:
