@@ -68,7 +68,7 @@ def test_a_nodule_alone_in_blank_lung(name: str) -> None:
     assert NODULE[1] <= row <= NODULE[3]
     assert NODULE[0] <= column <= NODULE[2]
     if name == "drise":  # its masks are blurs of 4 px cells, and every mask adds to every place
-        assert found[36:48, 20:32].mean() > 2 * found.mean()
+        assert found[36:48, 20:32].mean() > np.quantile(found, 0.95)
     else:
         assert share(found, NODULE, margin=8) > 0.9
 
