@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +72,7 @@ class ScanSearch:
         if self.options.outputs.dicom:
             check_dicom(mine)
         with atomic.staged_folder(out, command="predict", overwrite=overwrite, resume=resume) as folder:
-            ledger = Ledger(folder, json.dumps(self.stated, sort_keys=True))
+            ledger = Ledger.of(folder, self.stated)
             done, failed = self._all(mine, ledger)
             if not done and shard.is_whole:
                 raise InputError(f"every scan failed; the first: {failed[0]}")

@@ -83,8 +83,9 @@ def _fill(stack: Stack, number: int, name: str, out: NDArray[Any]) -> None:
             plane = np.empty(header.size_xy[::-1], np.float32)
             read_hu(header.path, header.pixels, plane)
             _place(plane, stack.shift_px_xy[number], out)
-    except BrokenDicom as problem:
-        raise InputError.of(name, f"slice {number + 1} of {len(stack.slices)} cannot be read ({problem})") from None
+    except (BrokenDicom, OSError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else problem
+        raise InputError.of(name, f"slice {number + 1} of {len(stack.slices)} cannot be read ({reason})") from None
 
 
 @contextmanager
@@ -123,8 +124,9 @@ def read_slice(header: SliceHeader, name: str) -> NDArray[np.int16]:
     hu: NDArray[Any] = np.empty(header.size_xy[::-1], np.int16 if header.pixels.is_whole else np.float32)
     try:
         read_hu(header.path, header.pixels, hu)
-    except BrokenDicom as problem:
-        raise InputError.of(name, f"cannot be read ({problem})") from None
+    except (BrokenDicom, OSError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else problem
+        raise InputError.of(name, f"cannot be read ({reason})") from None
     return hu if hu.dtype == np.int16 else np.rint(hu).clip(-32768, 32767).astype(np.int16)
 
 

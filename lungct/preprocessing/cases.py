@@ -9,11 +9,13 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from lungct.errors import InputError, LungctError
+from lungct import __version__
+from lungct.errors import EnvironmentError_, InputError, LungctError
 from lungct.io import atomic
 from lungct.preprocessing.shard import WHOLE, Shard
 from lungct.types import Progress, no_progress
@@ -49,6 +51,11 @@ class Ledger:
 
     staging: Path
     fingerprint: str
+
+    @classmethod
+    def of(cls, staging: Path, stated: Mapping[str, Any]) -> Ledger:
+        """The ledger of a run by its options; cases of another version of lungct are not taken over."""
+        return cls(staging, json.dumps({"version": __version__, **stated}, sort_keys=True))
 
     def finished(self, name: str, key: str) -> Record | None:
         """The record of a case finished from the same input (``key``) with the same options, all its files there."""
@@ -99,10 +106,13 @@ def run_cases(what: str, work: Callable[[Item], Record], items: Mapping[str, Ite
     for count, (name, result) in enumerate(_results(work, items, running.workers), 1):
         try:
             done[name] = result()
-        except LungctError as problem:
+        except BrokenProcessPool:
+            problem = "a worker process was killed, as a machine does that is short of memory"
+            raise EnvironmentError_(problem, "take fewer --workers; --resume goes on from here") from None
+        except LungctError as failure:
             if not running.keep_going:
                 raise
-            failed[name] = str(problem)
+            failed[name] = str(failure)
         running.progress(what, count, len(items))
     lines = tuple(f"{name}: {failed[name]}" for name in items if name in failed)
     if lines and not done and running.shard.is_whole:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,7 +102,7 @@ def preprocess(
     _check_kind(contents, options)
     stated = options.record(contents.name)
     with staged_folder(out, command="preprocess", overwrite=running.overwrite, resume=running.resume) as staging:
-        ledger = Ledger(staging, json.dumps(stated, sort_keys=True))
+        ledger = Ledger.of(staging, stated)
         summary, records, tables = _write(contents, ledger, options, running)
         ledger.close([*tables, *(name for record in records for name in files_of(record))])
         write_manifest(staging, "preprocess", stated, records, shard=_shard_facts(contents, records, running.shard))

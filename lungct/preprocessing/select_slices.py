@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -89,7 +88,7 @@ def select_slices(
     check_replaceable(slices, overwrite=running.overwrite, command="select-slices")
     stated = options.record()
     with staged_folder(slices, command="select-slices", overwrite=running.overwrite, resume=running.resume) as staging:
-        ledger = Ledger(staging, json.dumps(stated, sort_keys=True))
+        ledger = Ledger.of(staging, stated)
         source = _source(out, options, naming)
         outcome = source.run(ledger, running)
         selected = source.selected(outcome)

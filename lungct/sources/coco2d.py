@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 
@@ -123,12 +122,6 @@ def _image_of(one: _Found, name: str, options: SourceOptions, naming: Naming) ->
         spacing_mm_xy=image.spacing_mm_xy or (None if spacing is None else (spacing, spacing)),
         boxes_xyxy_px=np.array([note.box_xyxy_px for note in boxes], dtype=np.float64).reshape(-1, 4),
         labels=tuple(one.truth.categories[note.category_id] for note in boxes),
-        attributes=tuple(_attributes(note, naming) for note in boxes),
+        attributes=tuple(naming.attributes(note.attributes) for note in boxes),
         split=str(said.get("split", one.split)),
     )
-
-
-def _attributes(note: CocoAnnotation, naming: Naming) -> dict[str, Any]:
-    """Flat scalars; of other people's only numbers, since nobody knows what stands in a text."""
-    kept = (int, float, str) if naming.keep_ids else (int, float)
-    return {name: value for name, value in note.attributes.items() if isinstance(value, kept)}

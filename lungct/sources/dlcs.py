@@ -101,7 +101,14 @@ def _scan_of(file: Path, case_id: str, nodules: list[Nodule], annotations: Path,
         patient_id=patient_id,
         load=partial(read_volume, file),
         nodules=tuple(
-            replace(nodule, case_id=case_id, patient_id=patient_id, nodule_id=name)
+            replace(
+                nodule,
+                case_id=case_id,
+                patient_id=patient_id,
+                nodule_id=name,
+                source=nodule.source if naming.keep_ids else source,
+                attributes=naming.attributes(nodule.attributes),
+            )
             for nodule, name in zip(nodules, names, strict=True)
         ),
         split=nodules[0].split if nodules else "",

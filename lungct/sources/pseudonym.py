@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lungct.errors import InputError
 
@@ -22,6 +24,9 @@ _PUBLISHED = re.compile(
     r"|(case|scan|ct|image|img|patient|subject|sub|subset|volume|vol|series|nodule)[_-]?\d{1,4}(_\d{1,3})?",
     re.IGNORECASE | re.ASCII,
 )
+
+
+LARGEST_TOLD = 10_000
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,17 @@ class Naming:
         if all(map(_PUBLISHED.fullmatch, identifiers)):
             return list(identifiers)
         return [f"{case_id}_{number:02d}" for number in range(1, len(identifiers) + 1)]
+
+    def attributes(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        """The flat scalars of a nodule that may be told on: under ``keep_ids`` all, else numbers below 10,000.
+
+        Nobody knows what stands in other people's texts, and a longer number may be a date or a patient's.
+        """
+        scalars = {name: one for name, one in said.items() if isinstance(one, (int, float, str))}
+        kept = {name: one for name, one in scalars.items() if isinstance(one, str) or math.isfinite(one)}
+        if self.keep_ids:
+            return kept
+        return {name: one for name, one in kept.items() if not isinstance(one, str) and abs(one) < LARGEST_TOLD}
 
     @classmethod
     def of(cls, keep_ids: bool, key_file: Path | None) -> Naming:

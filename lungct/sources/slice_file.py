@@ -29,7 +29,8 @@ def load_slice(path: Path, window_hu: tuple[int, int], size_xy: tuple[int, int] 
     """Read one slice, and hold it against the size that its annotations state.
 
     8-bit values are gray over ``window_hu``. Unsigned 16-bit ones are HU + 32768 (DeepLesion's way) or HU + 1024 (as
-    scanners store them), which no CT value leaves in doubt. Other numbers are HU. Of an NPZ of ours it is the middle
+    scanners store them), which no CT value leaves in doubt. Other numbers are HU, as are those of an image that has
+    negative ones. Of an NPZ of ours it is the middle
     channel; colour is turned to gray.
 
     Raises:
@@ -72,12 +73,21 @@ def _gray(path: Path) -> NDArray[Any]:
     try:
         with Image.open(path) as image:
             if image.mode.startswith("I"):
-                return np.asarray(image).astype(np.uint16)
+                return _whole(np.asarray(image), path)
             if image.mode not in ("L", "RGB", "P", "RGBA"):
                 raise InputError.of(path, f"image mode {image.mode}, expected 8- or 16-bit gray")
             return np.asarray(image.convert("L"))
     except (OSError, UnidentifiedImageError, SyntaxError) as problem:
         raise InputError.of(path, f"not readable as an image ({problem})") from None
+
+
+def _whole(values: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Numbers of 16 or 32 bits: with a sign they are HU, without one what scanners or DeepLesion store."""
+    if values.min() < 0:
+        return values.astype(np.int32)
+    if values.max() > np.iinfo(np.uint16).max:
+        raise InputError.of(path, f"values up to {values.max()}, expected HU or 16-bit gray")
+    return values.astype(np.uint16)
 
 
 def _dicom(path: Path) -> NDArray[Any]:

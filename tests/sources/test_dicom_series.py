@@ -191,10 +191,9 @@ def test_a_file_that_went_away_is_not_named(tmp_path: Path) -> None:
     write_series(tmp_path / PATIENT, HEIGHTS)
     (scan,) = read_source(tmp_path).scans
     next((tmp_path / PATIENT).iterdir()).unlink()
-    with pytest.raises(FileNotFoundError) as caught:
+    with pytest.raises(InputError, match=r"slice \d of \d cannot be read \(No such file") as caught:
         scan.load()
     assert PATIENT not in str(caught.value)
-    assert str(tmp_path) in str(caught.value)
 
 
 def test_no_identifier_in_output_or_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
