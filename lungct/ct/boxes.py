@@ -60,8 +60,9 @@ def footprint(nodule: Nodule, grid: Grid) -> Footprint | None:
 def world_box(low_xyz: FloatArray, high_xyz: FloatArray, grid: Grid) -> tuple[Triple, Triple]:
     """Centre and full extents (LPS mm, along world x, y, z) of the box between two corners in voxel indices.
 
-    As in :func:`~lungct.ct.geometry.half_extents_index`, whose inverse it is, the nodule is taken for the ellipsoid
-    inscribed in the box, so on oblique axes the box does not grow by the corners of a turned one.
+    As in :func:`~lungct.ct.geometry.half_extents_index` the nodule is taken for the ellipsoid inscribed in the box, so
+    on oblique axes the box does not grow by the corners of a turned one. There and back is exact for spheres and for
+    grids along the axes; a flat ellipsoid on an oblique grid comes back thicker, as three extents do not tell its turn.
     """
     center = grid.to_world((low_xyz + high_xyz) / 2)
     half_mm = (high_xyz - low_xyz) / 2 * np.asarray(grid.spacing_mm_zyx[::-1])

@@ -4,7 +4,8 @@
 - The JSON of Sybil's authors: see :mod:`lungct.sources.nlst_sybil`.
 - A 3D CSV ``seriesuid,coordX,coordY,coordZ,diameter_mm`` under any name, with volumes named by their series or DICOM
   series below the folder. A nodule becomes a cube of its diameter; the published boxes are loose. The table speaks of
-  series with a cancer only, so of a scan without a row nothing is known.
+  series with a cancer only, so of a scan without a row nothing is known. It names no participant: of volumes each is
+  taken for a patient of its own, DICOM tells.
 
 The boxes of all three are of lesions in the place of a cancer found within the year, so each is malignant. NLST's
 six-digit participant numbers are public and stay.
@@ -15,6 +16,7 @@ the boxes; Tushar et al., arXiv 2405.04605, for the 3D ones.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,6 +33,7 @@ from lungct.sources.source import Contents, SourceOptions
 from lungct.types import Scan
 
 NAME = "nlst"
+logger = logging.getLogger("lungct")
 
 
 def recognises(path: Path) -> bool:
@@ -69,7 +72,10 @@ def _scans(path: Path, table: Path, options: SourceOptions) -> tuple[Scan, ...]:
     """Series are matched by the name that their UID gets, which DICOM series have already."""
     naming = options.naming
     points = {naming.published("case", uid): rows for uid, rows in nodule_points(table).items()}
-    scans = [_scan_of(file, options) for file in scan_files(path)] or list(dicom_series.read(path, options).scans)
+    scans = [_scan_of(file, options) for file in scan_files(path)]
+    if len(scans) > 1:
+        logger.warning("%s names no participants: scans of one may fall into different splits", table)
+    scans = scans or list(dicom_series.read(path, options).scans)
     refuse_absent(points.keys(), {scan.case_id for scan in scans}, table)
     annotated = [
         replace(

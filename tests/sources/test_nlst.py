@@ -150,7 +150,7 @@ def test_two_tables_are_one_too_many(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [nlst_3d, nlst_3d_dicom])
-def test_only_annotated_scans_have_a_known_truth(tmp_path: Path, write: Any) -> None:
+def test_only_annotated_scans_have_a_known_truth(tmp_path: Path, write: Any, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path, GRID, two_spheres(GRID))
     if write is nlst_3d:
         write_volume(tmp_path / "scans" / "1.2.9.9.9.9.nii.gz", scan_of(GRID, []))
@@ -163,6 +163,7 @@ def test_only_annotated_scans_have_a_known_truth(tmp_path: Path, write: Any) -> 
     assert (nodule.malignant, nodule.size_mm, nodule.source) == (1, (8.0, 8.0, 8.0), "nlst")
     assert nodule.patient_id == scans[2].patient_id
     assert UID not in repr((nodule, scans[2].case_id, scans[2].patient_id))
+    assert ("names no participants" in caplog.text) == (write is nlst_3d)
 
 
 def test_what_lungct_writes_is_no_nlst(tmp_path: Path) -> None:
