@@ -74,7 +74,7 @@ def _scans(path: Path, table: Path, options: SourceOptions) -> tuple[Scan, ...]:
     points = {naming.published("case", uid): rows for uid, rows in nodule_points(table).items()}
     scans = [_scan_of(file, options) for file in scan_files(path)]
     if len(scans) > 1:
-        logger.warning("%s names no participants: scans of one may fall into different splits", table)
+        logger.warning("%s: no participant is named, scans of one may fall into different splits", table)
     scans = scans or list(dicom_series.read(path, options).scans)
     refuse_absent(points.keys(), {scan.case_id for scan in scans}, table)
     annotated = [

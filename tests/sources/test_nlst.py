@@ -163,7 +163,7 @@ def test_only_annotated_scans_have_a_known_truth(tmp_path: Path, write: Any, cap
     assert (nodule.malignant, nodule.size_mm, nodule.source) == (1, (8.0, 8.0, 8.0), "nlst")
     assert nodule.patient_id == scans[2].patient_id
     assert UID not in repr((nodule, scans[2].case_id, scans[2].patient_id))
-    assert ("names no participants" in caplog.text) == (write is nlst_3d)
+    assert ("no participant is named" in caplog.text) == (write is nlst_3d)
 
 
 def test_what_lungct_writes_is_no_nlst(tmp_path: Path) -> None:
