@@ -98,7 +98,7 @@ class TrainOptions:
     cycles: int = 3
     lr_patience: int = 2
     clip_norm: float = 10.0
-    ema: float = 0.0
+    ema: float = 0.998
     anchors: str = "auto"
     magnify: float = 2.0
     crop_px: int = 320
