@@ -85,6 +85,9 @@ CSV_FRAMES = ("lps", "ras", "voxel")
 VOC_CORNERS = ("centres", "inclusive", "edges")
 """What the corners of a PASCAL-VOC box stand for: 0-based pixel centres, 1-based inclusive pixels, pixel edges."""
 
+SEARCHED = ("own", "all")
+"""Slices that are searched of a scan coarser than the model's grid: those nearest to its own, or all of the grid."""
+
 LINKINGS = ("ios", "iou")
 """Overlap by which boxes of neighbouring slices are one nodule: over the smaller box, or over the union."""
 

@@ -49,8 +49,9 @@ def run(
     from lungct.evaluation import compare
     from lungct.evaluation.judged import EvaluateOptions
 
+    judged_on: dict[str, Any] = {"truth": truth, "excluded": excluded, "scans": scans, "overwrite": overwrite}
     if dry_run:
-        names = compare.names_of(runs)
+        names = compare.plan_compare(runs, out, measure or (), **judged_on)
         return Result(data={"runs": names}, tables=[Table(("run",), [(name,) for name in names], "to compare")])
     wanted = EvaluateOptions(iou_hit, bootstrap=bootstrap, seed=seed, hit=hit)
     with streams.progress() as progress:
@@ -58,12 +59,9 @@ def run(
             runs,
             out,
             measure or (),
-            truth=truth,
             options=wanted,
-            excluded=excluded,
-            scans=scans,
-            overwrite=overwrite,
             progress=progress,
+            **judged_on,
         )
     return Result(output=out, data=document, tables=[_table(document)])
 

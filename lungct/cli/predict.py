@@ -2,13 +2,15 @@
 
 On slices or on whole scans: a COCO file gives a COCO results file. A scan, a folder of scans (raw, or of lungct
 preprocess) or of DICOM series is brought to the model's spacing slice by slice, so that memory does not depend on a
-scan's length; overlapping boxes of neighbouring slices are linked to nodules (Solovyev 2021 for their fusion). A folder
-is written: nodules.csv (a LUNA16 submission with box, diameter, slices, scores and side), detections.json,
-labels/CASE.nii.gz on the scan's own grid (a voxel's value is the nodule's number), sheets/CASE.png with every nodule,
-manifest.ndjson. With --dicom, of DICOM alone, also dicom/CASE_seg.dcm and _sr.dcm (TID 1500), which carry the
-identifiers of the source series: without them no viewer lays them over it. The side comes from lungs/CASE.nii.gz beside
-the scans, or from --lung-mask. OUT is detections.json or nodules/ if left out. What --tta sees in several views, and
-what the models of --ensemble find, is joined by weighted box fusion, too.
+scan's length. Of a scan coarser along z than the model the slices nearest to its own are searched. Overlapping boxes of
+neighbouring slices are linked to nodules (Solovyev 2021 for their fusion), and nodules that overlap on the slices they
+share, or follow each other after a gap, are joined; a nodule remembers its slices. A folder is written: nodules.csv (a
+LUNA16 submission with box, diameter, slices, scores and side), detections.json, labels/CASE.nii.gz on the scan's own
+grid (a voxel's value is the nodule's number), sheets/CASE.png with every nodule, manifest.ndjson. With --dicom, of
+DICOM alone, also dicom/CASE_seg.dcm and _sr.dcm (TID 1500), which carry the identifiers of the source series: without
+them no viewer lays them over it. The side comes from lungs/CASE.nii.gz beside the scans, or from --lung-mask. OUT is
+detections.json or nodules/ if left out. What --tta sees in several views, and what the models of --ensemble find, is
+joined by weighted box fusion, too; stored operating points hold for the way of searching they were measured with.
 
 Example: lungct predict run/ slices/test.json detections.json
 """
@@ -22,7 +24,7 @@ import typer
 
 from lungct.cli import options, streams
 from lungct.cli.result import Result, Table
-from lungct.registry import AMP, FUSE_IOU, LABEL_SHAPES, LINKINGS, LUNG_MASKS, NODULE_SCORES, TTA
+from lungct.registry import AMP, FUSE_IOU, LABEL_SHAPES, LINKINGS, LUNG_MASKS, NODULE_SCORES, SEARCHED, TTA
 
 SCANS = "Scans"
 SCORES = "Scores"
@@ -70,6 +72,15 @@ def run(
     override: Annotated[
         bool, typer.Option("--override", help="Run on slices of another spacing or HU range than trained on.")
     ] = False,
+    searched: Annotated[
+        str,
+        options.choice(
+            "--searched",
+            SEARCHED,
+            "Slices to search of a scan coarser than the model's grid: those nearest to its own, or all of the grid.",
+            rich_help_panel=SCANS,
+        ),
+    ] = SEARCHED[0],
     link_by: Annotated[
         str, options.choice("--link-by", LINKINGS, "Overlap that links boxes.", rich_help_panel=SCANS)
     ] = LINKINGS[0],
@@ -80,6 +91,25 @@ def run(
         float,
         typer.Option("--gap-mm", min=0, help="Largest distance of two slices that are linked.", rich_help_panel=SCANS),
     ] = 2.5,
+    join_overlap: Annotated[
+        float,
+        typer.Option(
+            "--join-overlap",
+            min=0,
+            max=1,
+            help="Share of the smaller one's area from which linked nodules are joined; 0 joins none.",
+            rich_help_panel=SCANS,
+        ),
+    ] = 0.5,
+    join_gap_mm: Annotated[
+        float,
+        typer.Option(
+            "--join-gap-mm",
+            min=0,
+            help="Largest gap between joined nodules; one missed slice always may be.",
+            rich_help_panel=SCANS,
+        ),
+    ] = 5.0,
     drop_outliers: Annotated[
         bool,
         typer.Option(
@@ -143,6 +173,7 @@ def run(
 ) -> Result:
     """Detect, link and write."""
     from lungct.inference import predict as inference
+    from lungct.inference.join import JoinOptions
     from lungct.inference.link import LinkOptions
     from lungct.preprocessing.shard import Shard
     from lungct.sources.pseudonym import Naming
@@ -155,7 +186,9 @@ def run(
         threads=threads,
         workers=workers,
         override=override,
+        searched=searched,
         link=LinkOptions(link_by, link_overlap, gap_mm),
+        join=JoinOptions(join_overlap, join_gap_mm),
         drop_outliers=drop_outliers,
         nodule_score=nodule_score,
         fp_rate=_rate(source, fp_per_scan, fp_per_slice),

@@ -7,7 +7,7 @@ whole memory: planes come in the order in which they are stored.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -107,8 +107,14 @@ class _Passing:
         return next(plane for number, plane in self._held if number == z)
 
 
-def stacks(planes: Iterator[NDArray[np.int16]], order: range, context: int) -> Iterator[tuple[int, NDArray[np.int16]]]:
-    """Every z of ``order`` with its (C, Y, X) stack, as :func:`lungct.ct.stack.stack` cuts it, from planes in order."""
+def stacks(
+    planes: Iterator[NDArray[np.int16]], order: range, context: int, wanted: Collection[int] | None = None
+) -> Iterator[tuple[int, NDArray[np.int16]]]:
+    """Every z of ``order`` with its (C, Y, X) stack, as :func:`lungct.ct.stack.stack` cuts it, from planes in order.
+
+    Args:
+        wanted: the z to give; all if left out.
+    """
     half, depth = context // 2, len(order)
     held: deque[NDArray[np.int16]] = deque(maxlen=context)
     read = 0
@@ -116,6 +122,8 @@ def stacks(planes: Iterator[NDArray[np.int16]], order: range, context: int) -> I
         while read < min(number + half + 1, depth):
             held.append(next(planes))
             read += 1
-        wanted = np.clip(np.arange(number - half, number + half + 1), 0, depth - 1) - (read - len(held))
-        stacked = np.stack([held[index] for index in wanted])
+        if wanted is not None and z not in wanted:
+            continue
+        places = np.clip(np.arange(number - half, number + half + 1), 0, depth - 1) - (read - len(held))
+        stacked = np.stack([held[index] for index in places])
         yield z, stacked[::-1] if order.step < 0 else stacked

@@ -70,11 +70,8 @@ def compare(
         InputError: a folder or file that cannot be read; runs that were not judged on the same patients and truth.
         OutputExists: ``out`` must not be written.
     """
-    atomic.check_replaceable(out, overwrite=overwrite, command="compare")
-    if len(paths) < 2:
-        raise UsageError("one run cannot be compared", "name two or more")
     runs = []
-    for number, (name, path) in enumerate(zip(names_of(paths), paths, strict=True)):
+    for number, (name, path) in enumerate(zip(_checked(paths, out, overwrite=overwrite), paths, strict=True)):
         progress("judge runs", number, len(paths))
         if truth is None:
             runs.append(read_run(name, path))
@@ -98,6 +95,40 @@ def compare(
             draw(folder / stem)
         write_manifest(folder, "compare", {"runs": [run.name for run in runs], "truth_sha256": runs[0].truth[0]})
     return document
+
+
+def plan_compare(
+    paths: Sequence[Path],
+    out: Path,
+    wanted: Sequence[str] = (),
+    *,
+    truth: Path | None = None,
+    excluded: Path | None = None,
+    scans: Path | None = None,
+    overwrite: bool = False,
+) -> list[str]:
+    """The names of the runs that :func:`compare` would compare, all of which are read; judges and writes nothing.
+
+    Raises:
+        UsageError, InputError, OutputExists: as there.
+    """
+    names = _checked(paths, out, overwrite=overwrite)
+    if truth is None:
+        runs = [read_run(name, path) for name, path in zip(names, paths, strict=True)]
+        _check_same(runs)
+        _measures_of(runs, wanted)
+    else:
+        for path in paths:
+            evaluate.read(truth, path, excluded=excluded, scans=scans)
+    return names
+
+
+def _checked(paths: Sequence[Path], out: Path, *, overwrite: bool) -> list[str]:
+    """The names of the runs, after the check that the output may be written."""
+    atomic.check_replaceable(out, overwrite=overwrite, command="compare")
+    if len(paths) < 2:
+        raise UsageError("one run cannot be compared", "name two or more")
+    return names_of(paths)
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:

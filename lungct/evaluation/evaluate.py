@@ -58,6 +58,7 @@ def evaluate(
         UsageError: see :func:`read`, :func:`judge` and :func:`lungct.evaluation.operating.check_store`.
     """
     given = _checked(out, options, calibration, store_into, overwrite=overwrite)
+    how = {} if store_into is None else operating.found_by(store_into, detections_path)
     pair = read(truth_path, detections_path, excluded=excluded, scans=scans)
     if given is not None:
         pair = calibrated(pair, given)
@@ -78,7 +79,7 @@ def evaluate(
             draw(folder / stem)
         write_manifest(folder, "evaluate", {**asdict(options), **inputs})
     if store_into is not None:
-        _store(store_into, pair, result, given, {"hit": hit_of(result.metrics), **inputs})
+        _store(store_into, pair, result, given, {"hit": hit_of(result.metrics), **how, **inputs})
     return result
 
 
@@ -96,6 +97,8 @@ def plan_evaluate(
 ) -> dict[str, int]:
     """How much :func:`evaluate` would judge; takes and raises the same, and writes nothing."""
     _checked(out, options, calibration, store_into, overwrite=overwrite)
+    if store_into is not None:
+        operating.found_by(store_into, detections_path)
     return sizes(read(truth_path, detections_path, excluded=excluded, scans=scans))
 
 
@@ -117,7 +120,7 @@ def hit_of(metrics: Mapping[str, Any]) -> str:
 
 
 def _store(
-    run: Path, pair: SlicePair | ScanPair, result: Evaluation, given: Calibration | None, facts: dict[str, str]
+    run: Path, pair: SlicePair | ScanPair, result: Evaluation, given: Calibration | None, facts: dict[str, Any]
 ) -> None:
     """Store operating points for the scores as predict will write them: through the map that the run will hold."""
     fitted = result.calibration

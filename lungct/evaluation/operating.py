@@ -9,16 +9,18 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lungct.errors import InputError, OutputExists, UsageError
 from lungct.evaluation.bootstrap import BAND_RATES
 from lungct.evaluation.froc import FrocCurve, Tally
+from lungct.io.atomic import MANIFEST
 from lungct.io.calibration import FILE_NAME as CALIBRATION
 from lungct.io.calibration import Calibration, read_calibration, write_calibration
-from lungct.io.manifest import sha256_of
-from lungct.io.operating_points import FILE_NAME, OperatingPoint, OperatingPoints, write_operating_points
+from lungct.io.manifest import read_manifest, sha256_of
+from lungct.io.operating_points import FILE_NAME, FOUND_BY, OperatingPoint, OperatingPoints, write_operating_points
 from lungct.io.weights_header import WEIGHTS
 
 logger = logging.getLogger(__name__)
@@ -72,6 +74,26 @@ def check_store(run: Path, *, overwrite: bool, calibration: Path | None, recalib
 
 def _another(calibration: Path | None, own: Path) -> bool:
     return calibration is not None and read_calibration(calibration) != read_calibration(own)
+
+
+def found_by(run: Path, detections: Path) -> dict[str, Any]:
+    """How the marks in a folder of ``lungct predict`` were found, as its manifest tells; empty where there is none.
+
+    Args:
+        run: the run folder that the points are stored into.
+
+    Raises:
+        InputError: another model than that of ``run`` found them.
+    """
+    if not (detections.parent / MANIFEST).is_file():
+        return {}
+    made = read_manifest(detections.parent)[0]
+    stated = made.get("options", {})
+    if made.get("command") != "predict" or "model_sha256" not in stated:
+        return {}
+    if stated["model_sha256"] != sha256_of(run / WEIGHTS):
+        raise InputError.of(detections, f"was found by another model than that of {run}", "name that one's run folder")
+    return {name: stated[name] for name in FOUND_BY if name in stated}
 
 
 def store(run: Path, points: OperatingPoints, calibration: Calibration | None) -> None:

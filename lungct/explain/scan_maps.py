@@ -18,7 +18,8 @@ from lungct.errors import InputError
 from lungct.explain.index import stem_of
 from lungct.explain.viewers import SLICER, slicer_script, snap_labels
 from lungct.explain.volume import ExplainedNodule, Placing, fused, labelled
-from lungct.inference.link import FoundNodule, link
+from lungct.inference.link import link
+from lungct.inference.nodule import FoundNodule
 from lungct.io import atomic
 from lungct.io.atomic import MANIFEST
 from lungct.io.coco import CocoImage, CocoTruth

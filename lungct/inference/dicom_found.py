@@ -9,7 +9,7 @@ import numpy as np
 
 from lungct.errors import InputError, UsageError
 from lungct.inference.label_map import Body, bodies, label_planes
-from lungct.inference.link import FoundNodule
+from lungct.inference.nodule import FoundNodule
 from lungct.inference.scan_view import Grids
 from lungct.io.dicom_objects import Marked, check_installed, read_sources, write_report, write_segmentation
 from lungct.io.dicom_stack import Stack, arrange

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lungct.inference.link import FoundNodule
+from lungct.inference.nodule import FoundNodule
 from lungct.io import atomic
 from lungct.registry import NODULE_SCORES
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lungct.inference.link import FoundNodule
+from lungct.inference.nodule import FoundNodule
 from lungct.io.nifti import write_nifti_planes
 from lungct.types import BoolArray, FloatArray, Grid
 
@@ -56,7 +56,7 @@ class Body:
 def bodies(nodules: Sequence[FoundNodule], searched: Grid, target: Grid, shape: str) -> list[Body]:
     """Each nodule on ``target``.
 
-    Its box is, across, the fused one, and along z reaches from its first to its last slice.
+    Its box is, across, the fused one, and along z reaches from its first to its last slice, with their slabs.
 
     Args:
         searched: the grid that the nodules' boxes and slices count on.
@@ -67,9 +67,9 @@ def bodies(nodules: Sequence[FoundNodule], searched: Grid, target: Grid, shape: 
     found = []
     for one in nodules:
         x1, y1, x2, y2 = one.box_xyxy_px
-        first, last = one.slices[0], one.slices[-1]
-        center = searched.to_world(((x1 + x2) / 2 - 0.5, (y1 + y2) / 2 - 0.5, (first + last) / 2))
-        half_px = np.array([x2 - x1, y2 - y1, last - first + 1.0]) / 2
+        z1, z2 = one.ends_z_px
+        center = searched.to_world(((x1 + x2) / 2 - 0.5, (y1 + y2) / 2 - 0.5, (z1 + z2) / 2 - 0.5))
+        half_px = np.array([x2 - x1, y2 - y1, z2 - z1]) / 2
         half_mm = turn @ (half_px * searched.spacing_mm_zyx[::-1])
         found.append(Body(target.to_index(center), half_mm / target.spacing_mm_zyx[::-1], shape == "ellipsoid"))
     return found

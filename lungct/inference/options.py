@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lungct.inference.join import JoinOptions
 from lungct.inference.link import LinkOptions
 from lungct.preprocessing.shard import WHOLE, Shard
-from lungct.registry import AMP, FUSE_IOU, LABEL_SHAPES, NODULE_SCORES
+from lungct.registry import AMP, FUSE_IOU, LABEL_SHAPES, NODULE_SCORES, SEARCHED
 from lungct.sources.pseudonym import Naming
 
 
@@ -40,7 +41,9 @@ class PredictOptions:
         threads: CPU threads; 0 leaves the library's choice.
         workers: scans that threads read ahead while the network runs, of a COCO file slices; 0 reads in between.
         override: run on slices that differ from the training's in spacing or HU range.
+        searched: which slices of a scan are searched, one of ``SEARCHED``.
         link: how slice detections of a scan become nodules.
+        join: how nodules that are parts of one are joined.
         drop_outliers: leave out slice detections that lie far from the others of their scan.
         nodule_score: which score of a nodule is its probability, one of ``NODULE_SCORES``.
         fp_rate: false positives per scan, of a COCO file per slice, at whose operating point nodules, or detections,
@@ -63,7 +66,9 @@ class PredictOptions:
     threads: int = 0
     workers: int = 0
     override: bool = False
+    searched: str = SEARCHED[0]
     link: LinkOptions = field(default_factory=LinkOptions)
+    join: JoinOptions = field(default_factory=JoinOptions)
     drop_outliers: bool = False
     nodule_score: str = NODULE_SCORES[0]
     fp_rate: float | None = None

@@ -11,7 +11,7 @@ import numpy as np
 from lungct.ct.axial import axial
 from lungct.ct.geometry import cropped
 from lungct.inference.label_map import bodies, write_labels
-from lungct.inference.link import FoundNodule
+from lungct.inference.nodule import FoundNodule
 from lungct.inference.scan_view import Grids, own_slices
 from lungct.inference.sides import sides_of
 from lungct.io.boxes_csv import NIFTI_SUFFIX

@@ -1,4 +1,4 @@
-"""A scan on the model's grid as batches of slice stacks, from its file on, in the memory of a few slices."""
+"""The searched slices of a scan on the model's grid as batches of stacks, in the memory of a few slices."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lungct.ct.axial import axial, on_grid, stacks
 from lungct.inference.model_grid import hu_range, model_grid
+from lungct.inference.searched import Searched, searched_slices
 from lungct.sources.planes import scan_planes
 from lungct.types import Grid, Scan
 
@@ -23,35 +24,55 @@ Batch: TypeAlias = Sequence[tuple[int, NDArray[np.int16]]]
 
 @dataclass(frozen=True)
 class Grids:
-    """Where the voxels of one scan lie.
+    """Where the voxels of one scan lie, and which slices are searched.
 
     Attributes:
         own: in its stored index order.
         canonical: the same voxels in LPS-canonical order.
         searched: the model's grid over it.
+        slices: those of that grid that are searched.
     """
 
     own: Grid
     canonical: Grid
     searched: Grid
+    slices: Searched
 
 
-def scan_view(scan: Scan, card: ModelCard, context: int, batch: int, override: bool) -> Iterator[Grids | Batch]:
-    """First the grids, then every slice of the searched one, ``batch`` at a time, in the order of the file.
+@dataclass(frozen=True)
+class ViewOptions:
+    """How a scan is cut up.
+
+    Attributes:
+        context: slices in a stack.
+        batch: stacks at a time.
+        searched: which slices, one of ``SEARCHED``.
+        override: keep the scan's own spacing where the model does not know its.
+    """
+
+    context: int
+    batch: int
+    searched: str
+    override: bool
+
+
+def scan_view(scan: Scan, card: ModelCard, options: ViewOptions) -> Iterator[Grids | Batch]:
+    """First the grids, then the stacks of the searched slices in the order of the file.
 
     Raises:
         InputError: what reading the scan raises; a model that no scan can be fitted to.
     """
     with scan_planes(scan) as planes:
         view = axial(planes)
-        grid = model_grid(view.grid, card, scan.case_id, override)
-        yield Grids(planes.grid, view.grid, grid)
+        grid = model_grid(view.grid, card, scan.case_id, options.override)
+        searched = searched_slices(view.grid, grid, options.searched)
+        yield Grids(planes.grid, view.grid, grid, searched)
         depth = grid.shape_zyx[0]
         order = range(depth - 1, -1, -1) if view.from_head else range(depth)
         held: list[tuple[int, NDArray[np.int16]]] = []
-        for one in stacks(on_grid(view, grid, hu_range(card)), order, context):
+        for one in stacks(on_grid(view, grid, hu_range(card)), order, options.context, set(searched.z)):
             held.append(one)
-            if len(held) == batch:
+            if len(held) == options.batch:
                 yield held
                 held = []
         if held:

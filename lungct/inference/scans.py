@@ -11,12 +11,13 @@ from lungct.errors import InputError, LungctError
 from lungct.inference.dicom_found import check_dicom, write_dicom
 from lungct.inference.ensemble import Ensemble
 from lungct.inference.found_csv import row_of, write_found
-from lungct.inference.link import FoundNodule, link
+from lungct.inference.link import link
+from lungct.inference.nodule import FoundNodule
 from lungct.inference.options import PredictOptions
 from lungct.inference.outliers import without_outliers
 from lungct.inference.read_ahead import ReadAhead
 from lungct.inference.scan_outputs import with_sides, write_scan_labels, write_sheet
-from lungct.inference.scan_view import Batch, Grids, scan_view
+from lungct.inference.scan_view import Batch, Grids, ViewOptions, scan_view
 from lungct.inference.scoring import Scoring
 from lungct.io import atomic
 from lungct.io.case_lists import slice_name
@@ -33,7 +34,7 @@ RECORD_SCHEMA = "lungct.found/1"
 
 
 @dataclass(frozen=True)
-class Searched:
+class Found:
     """What came of all scans: slices, detections, nodules; names of the scans; ``case: reason`` of those left out."""
 
     slices: int
@@ -59,7 +60,7 @@ class ScanSearch:
     stated: Mapping[str, Any]
     progress: Progress
 
-    def run(self, scans: Sequence[Scan], out: Path, *, overwrite: bool) -> Searched:
+    def run(self, scans: Sequence[Scan], out: Path, *, overwrite: bool) -> Found:
         """Search the scans of this shard.
 
         Raises:
@@ -83,8 +84,9 @@ class ScanSearch:
             names = ([one.case_id for one in scans], [one["case_id"] for one in records])
             facts = shard.facts(names[0], [said_of_scan(one) for one in scans], names[1])
             write_manifest(folder, "predict", self.stated, records, shard=facts)
-        totals = {name: sum(one[name] for one in records) for name in ("slices", "detections", "nodules")}
-        return Searched(**totals, scans=tuple(names[1]), failed=tuple(failed))
+        totals = {name: sum(one[name] for one in records) for name in ("detections", "nodules")}
+        slices = sum(len(one.get("searched", range(one["slices"]))) for one in records)
+        return Found(slices, **totals, scans=tuple(names[1]), failed=tuple(failed))
 
     def _all(self, scans: Sequence[Scan], ledger: Ledger) -> tuple[list[Record], list[str]]:
         found: dict[str, Record] = {}
@@ -114,12 +116,13 @@ class ScanSearch:
 
     def _view(self, scan: Scan) -> Iterator[Grids | Batch]:
         model, options = self.model, self.options
-        return scan_view(scan, model.card, model.in_channels, options.batch, options.override)
+        how = ViewOptions(model.in_channels, options.batch, options.searched, options.override)
+        return scan_view(scan, model.card, how)
 
     def _one(self, scan: Scan, view: Iterator[Grids | Batch], folder: Path) -> Record:
         grids = next(view)
         assert isinstance(grids, Grids)
-        found = self._detect(scan.case_id, view, grids.searched.shape_zyx[0])
+        found = self._detect(scan.case_id, view, len(grids.slices.z))
         if self.options.drop_outliers:
             found = without_outliers(found)
         nodules = self._nodules(scan, found, grids)
@@ -159,8 +162,10 @@ class ScanSearch:
 
     def _nodules(self, scan: Scan, found: Mapping[int, Detections], grids: Grids) -> list[FoundNodule]:
         """Linked, above the operating point, best first."""
-        by = self.options.nodule_score
-        linked = link(found, grids.searched, self.options.link, case_id=scan.case_id)
+        by, options = self.options.nodule_score, self.options
+        linked = link(
+            found, grids.searched, options.link, join=options.join, case_id=scan.case_id, searched=grids.slices
+        )
         kept = [one for one in linked if self.scoring.keeps(one.by(by))]
         kept = [one if self.scoring.shown_by is None else one.calibrated(self.scoring.shown_by) for one in kept]
         kept = with_sides(kept, scan, self.lungs, self.options.outputs.lung_mask)
@@ -168,7 +173,7 @@ class ScanSearch:
 
 
 def _record(scan: Scan, grids: Grids, detections: int, nodules: int, files: Sequence[str]) -> Record:
-    grid = grids.searched
+    grid, searched = grids.searched, grids.slices.z
     return {
         "schema": RECORD_SCHEMA,
         "case_id": scan.case_id,
@@ -177,6 +182,7 @@ def _record(scan: Scan, grids: Grids, detections: int, nodules: int, files: Sequ
         "origin_mm": list(grid.origin_lps_mm),
         "direction": list(grid.direction),
         "slices": grid.shape_zyx[0],
+        **({"searched": list(searched)} if len(searched) < grid.shape_zyx[0] else {}),
         "detections": detections,
         "nodules": nodules,
         **({"files": list(files)} if files else {}),

@@ -14,7 +14,7 @@ from lungct.io.calibration import FILE_NAME as CALIBRATION
 from lungct.io.calibration import Calibration, read_calibration
 from lungct.io.manifest import sha256_of
 from lungct.io.operating_points import FILE_NAME as OPERATING_POINTS
-from lungct.io.operating_points import read_operating_points
+from lungct.io.operating_points import FOUND_BY, OperatingPoints, read_operating_points
 from lungct.io.weights_header import weights_of
 from lungct.types import Detections
 
@@ -74,6 +74,7 @@ def scoring_of(run: Path, options: PredictOptions, *, unit: str) -> Scoring:
         raise InputError.of(path, found, f"evaluate what predict finds on {unit}s with --store-into")
     if points.measured_on.get("model_sha256", "") not in ("", sha256_of(weights_of(run))):
         raise InputError.of(path, "its points are of other weights", "evaluate this model's detections")
+    _check_found_alike(path, points, options, unit)
     least_by = read_calibration(folder / CALIBRATION) if points.calibration else None
     if least_by is not None and least_by.method != points.calibration:
         found = f"its scores went through a map by {points.calibration}, {CALIBRATION} is one by {least_by.method}"
@@ -82,3 +83,19 @@ def scoring_of(run: Path, options: PredictOptions, *, unit: str) -> Scoring:
     if not point.reached:
         logger.warning("all that was evaluated makes fewer than %g false positives per %s", point.fp_per_unit, unit)
     return Scoring(point.score, least_by, shown_by)
+
+
+def _check_found_alike(path: Path, points: OperatingPoints, options: PredictOptions, unit: str) -> None:
+    """Scores of several views or models together, or another score of a nodule, have other points."""
+    wanted = {
+        "tta": options.tta,
+        "ensemble_sha256": [sha256_of(weights_of(one)) for one in options.ensemble],
+        **({"nodule_score": options.nodule_score} if unit == "scan" else {}),
+    }
+    words = {"tta": "--tta", "ensemble_sha256": "--ensemble", "nodule_score": "--nodule-score"}
+    for name, value in wanted.items():
+        if points.measured_on.get(name, FOUND_BY[name]) != value:
+            hint = "evaluate what predict finds with these options, and --store-into"
+            if unit == "slice":
+                hint = "its points are taken to be of one model looking once; choose --score-threshold by an evaluation"
+            raise InputError.of(path, f"its points are of scores by another {words[name]}", hint)

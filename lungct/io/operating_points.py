@@ -11,10 +11,13 @@ from typing import Any
 
 from lungct.errors import InputError
 from lungct.io import atomic
+from lungct.registry import NODULE_SCORES
 
 SCHEMA = "lungct.operating-points/1"
 FILE_NAME = "operating_points.json"
 UNITS = ("scan", "slice")
+FOUND_BY: Mapping[str, Any] = {"tta": "none", "ensemble_sha256": [], "nodule_score": NODULE_SCORES[0]}
+"""What of how marks were found their scores depend on, with what it is where a file does not say."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class OperatingPoints:
     Attributes:
         unit: what false positives are counted per, ``scan`` or ``slice``; scans without a nodule count.
         calibration: method of the map that the scores went through before, empty for scores as the model gives them.
-        measured_on: what the rates were counted on, and the digest of the weights.
+        measured_on: what the rates were counted on, the digest of the weights, and ``FOUND_BY`` where it is known.
     """
 
     unit: str

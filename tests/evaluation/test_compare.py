@@ -100,43 +100,51 @@ def test_scans(tmp_path: Path) -> None:
     assert document["tests"][1]["p"] < 0.05
 
 
+def refused(error: type[Exception], match: str, runs: list[Path], **more: object) -> None:
+    """With and without --dry-run."""
+    for dry_run in (True, False):
+        with pytest.raises(error, match=match):
+            verb.run(runs, dry_run=dry_run, **more)
+
+
 def test_what_cannot_be_compared(work: Path, tmp_path: Path) -> None:
     good, out = work / "good/evaluation", tmp_path / "out"
-    with pytest.raises(UsageError, match="one run cannot be compared"):
-        verb.run([good], out=out)
-    with pytest.raises(UsageError, match="named twice"):
-        verb.run([good, good], out=out)
-    with pytest.raises(UsageError, match=r"no draws of the measure 'ap@0\.6'"):
-        verb.run([good, work / "worse/evaluation"], out=out, measure=["ap@0.6"])
-    with pytest.raises(InputError, match="no such folder"):
-        verb.run([good, work / "none"], out=out)
-    with pytest.raises(InputError, match="for detections files name their --truth"):
-        verb.run([work / "good.json", work / "worse.json"], out=out)
-    with pytest.raises(InputError, match=r"no metrics\.json in it"):
-        verb.run([good, work], out=out)
+    refused(UsageError, "one run cannot be compared", [good], out=out)
+    refused(UsageError, "named twice", [good, good], out=out)
+    refused(
+        UsageError, r"no draws of the measure 'ap@0\.6'", [good, work / "worse/evaluation"], out=out, measure=["ap@0.6"]
+    )
+    refused(InputError, "no such folder", [good, work / "none"], out=out)
+    refused(InputError, "for detections files name their --truth", [work / "good.json", work / "worse.json"], out=out)
+    refused(InputError, r"no metrics\.json in it", [good, work], out=out)
     evaluate.run(work / "truth.json", work / "worse.json", tmp_path / "seed", bootstrap=DRAWS, seed=1)
-    with pytest.raises(InputError, match="different draws of patients: evaluate them with the same --seed"):
-        verb.run([good, tmp_path / "seed"], out=out)
+    refused(
+        InputError,
+        "different draws of patients: evaluate them with the same --seed",
+        [good, tmp_path / "seed"],
+        out=out,
+    )
     evaluate.run(work / "truth.json", work / "worse.json", tmp_path / "hit", bootstrap=DRAWS, iou_hit=0.3)
-    with pytest.raises(InputError, match="different hits: evaluate them with the same --hit or --iou-hit"):
-        verb.run([good, tmp_path / "hit"], out=out)
+    refused(
+        InputError, "different hits: evaluate them with the same --hit or --iou-hit", [good, tmp_path / "hit"], out=out
+    )
     evaluate.run(work / "truth.json", work / "worse.json", tmp_path / "none", bootstrap=0)
-    with pytest.raises(InputError, match="no draws of patients"):
-        verb.run([good, tmp_path / "none"], out=out)
+    refused(InputError, "no draws of patients", [good, tmp_path / "none"], out=out)
     document = json.loads((work / "truth.json").read_text())
     (tmp_path / "truth.json").write_text(json.dumps(document, indent=1))
     evaluate.run(tmp_path / "truth.json", work / "worse.json", tmp_path / "other", bootstrap=DRAWS)
-    with pytest.raises(InputError, match="different truths"):
-        verb.run([good, tmp_path / "other"], out=out)
+    refused(InputError, "different truths", [good, tmp_path / "other"], out=out)
     assert not out.exists()
-    with pytest.raises(OutputExists, match="made by lungct evaluate"):
-        verb.run([good, work / "worse/evaluation"], out=good, overwrite=True)
+    refused(OutputExists, "made by lungct evaluate", [good, work / "worse/evaluation"], out=good, overwrite=True)
 
 
 def test_dry_run_names_the_runs(work: Path, tmp_path: Path) -> None:
     result = verb.run([work / "good/evaluation", work / "worse/evaluation"], out=tmp_path / "out", dry_run=True)
     assert result.data == {"runs": ["good", "worse"]}
     assert not (tmp_path / "out").exists()
+    files = [work / "good.json", work / "worse.json"]
+    assert verb.run(files, truth=work / "truth.json", dry_run=True).data == {"runs": ["good", "worse"]}
+    refused(InputError, "none.json", [files[0], work / "none.json"], truth=work / "truth.json")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from lungct.errors import InputError, OutputExists, UsageError
 from lungct.evaluation.froc import Tally
 from lungct.evaluation.operating import brought_through, operating_points
 from lungct.io.calibration import Calibration, read_calibration, write_calibration
+from lungct.io.manifest import sha256_of
 from lungct.io.operating_points import OperatingPoints, read_operating_points, write_operating_points
 
 TRUTH = "seriesuid,coordX,coordY,coordZ,diameter_mm\na,0,0,0,8\nb,0,0,0,8\n"
@@ -179,3 +180,25 @@ def test_bad_file(tmp_path: Path, change: dict[str, object], message: str) -> No
     path.unlink()
     with pytest.raises(InputError, match="--store-into writes it"):
         read_operating_points(path)
+
+
+def test_points_remember_how_the_marks_were_found(files: dict[str, Any], tmp_path: Path) -> None:
+    folder = tmp_path / "nodules"
+    folder.mkdir()
+    (folder / "nodules.csv").write_text(MARKS)
+    made = {
+        "model_sha256": sha256_of(files["store_into"] / "model.safetensors"),
+        "nodule_score": "fused",
+        "tta": "flip",
+    }
+    for options in (made, {**made, "model_sha256": "0" * 64}):
+        record = {"schema": "lungct.run/1", "command": "predict", "version": "0", "options": options}
+        (folder / "manifest.ndjson").write_text(json.dumps(record) + "\n")
+        if options is made:
+            verb.run(**{**files, "detections": folder}, bootstrap=0)
+            measured_on = read_operating_points(files["store_into"] / "operating_points.json").measured_on
+            assert (measured_on["tta"], measured_on["nodule_score"]) == ("flip", "fused")
+            continue
+        for dry_run in (True, False):
+            with pytest.raises(InputError, match="found by another model than that of"):
+                verb.run(**{**files, "detections": folder}, bootstrap=0, overwrite=True, dry_run=dry_run)

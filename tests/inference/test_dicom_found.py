@@ -18,6 +18,7 @@ from lungct.errors import EnvironmentError_, UsageError
 from lungct.inference.dicom_found import write_dicom
 from lungct.inference.link import link
 from lungct.inference.scan_view import Grids
+from lungct.inference.searched import Searched
 from lungct.sources.source import read_source
 from lungct.types import Detections
 from tests.sources.dicom_writer import PATIENT, SERIES, write_volume
@@ -34,7 +35,7 @@ def written(tmp_path: Path, direction: list[float]) -> tuple[Path, list[str], li
     write_volume(tmp_path / "series", hu, (2.0, 0.8, 0.7), **more)
     (scan,) = read_source(tmp_path / "series").scans
     volume = scan.load()
-    grids = Grids(volume.grid, volume.grid, volume.grid)
+    grids = Grids(volume.grid, volume.grid, volume.grid, Searched.every(13))
     nodules = []
     for (x, y, first, last), score in zip(((8, 12, 2, 6), (30, 20, 7, 12)), (0.9, 0.4), strict=True):
         box = np.array([[x, y, x + 9.0, y + 8.0]])

@@ -12,7 +12,8 @@ import SimpleITK
 from lungct.ct.axial import axial
 from lungct.ct.geometry import resampled_grid
 from lungct.inference.label_map import write_labels
-from lungct.inference.link import FoundNodule, link
+from lungct.inference.link import link
+from lungct.inference.nodule import FoundNodule
 from lungct.io.volume_file import volume_planes
 from lungct.types import Detections, Grid
 

@@ -451,3 +451,46 @@ def test_a_model_of_2d_images_keeps_the_scans_own_slice_distance() -> None:
     volume = Volume(np.zeros((4, 6, 8), np.int16), Grid((4, 6, 8), (2.5, 2.0, 2.0), (0.0, 0.0, 0.0)))
     grid = at_model_grid(volume, ModelCard.from_json(card.to_json()), "a").grid
     assert (grid.spacing_mm_zyx, grid.shape_zyx) == ((2.5, 0.5, 1.0), (4, 24, 16))
+
+
+def test_of_a_coarse_scan_the_slices_nearest_to_its_own_are_searched(run_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    grid = Grid((4, 40, 48), (4.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    hu = np.random.default_rng(1).integers(-1000, 500, grid.shape_zyx).astype(np.int16)
+    write_nifti(tmp_path / "scans/case_1.nii.gz", Volume(hu, grid))
+    look = {"device": "cpu", "score_threshold": 0.0, "batch": 1, "sheets": False}
+    few = verb.run(run_folder, tmp_path / "scans", tmp_path / "own", **look)
+    every = verb.run(run_folder, tmp_path / "scans", tmp_path / "all", searched="all", **look)
+    assert (few.data["images"], every.data["images"]) == (4, 11)
+    rows = [json.loads((tmp_path / name / "detections.json").read_text()) for name in ("own", "all")]
+    searched = {f"case_1/{z:04d}" for z in (1, 4, 6, 9)}
+    assert {row["image_id"] for row in rows[0]} == searched
+    assert rows[0] == [row for row in rows[1] if row["image_id"] in searched]
+    records = [json.loads((tmp_path / name / "manifest.ndjson").read_text().splitlines()[1]) for name in ("own", "all")]
+    assert (records[0]["searched"], records[0]["slices"]) == ([1, 4, 6, 9], 11)
+    assert "searched" not in records[1]
+
+
+def test_points_of_one_model_looking_once_are_not_taken_for_those_of_several(run_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(run_folder, tmp_path / "run")
+    write_scans(tmp_path / "scans", 4)
+    path = tmp_path / "run/operating_points.json"
+    look = {"fp_per_scan": 1.0, "device": "cpu", "dry_run": True}
+
+    def plan(**more: object) -> None:
+        verb.run(tmp_path / "run", tmp_path / "scans", tmp_path / "out", **look, **more)
+
+    points = OperatingPoints("scan", (OperatingPoint(1.0, 0.5, 0.5),))
+    write_operating_points(path, points)
+    plan()
+    for more, word in (
+        ({"tta": "flip"}, "another --tta"),
+        ({"ensemble": [run_folder]}, "another --ensemble"),
+        ({"nodule_score": "fused"}, "another --nodule-score"),
+    ):
+        with pytest.raises(InputError, match=word):
+            plan(**more)
+    write_operating_points(path, dataclasses.replace(points, measured_on={"tta": "flip", "nodule_score": "fused"}))
+    plan(tta="flip", nodule_score="fused")
+    with pytest.raises(InputError, match="another --tta"):
+        plan(nodule_score="fused")

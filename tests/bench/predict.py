@@ -1,0 +1,151 @@
+"""What it costs to search one DICOM scan, beside torchvision's detector of the same backbone slice by slice: run it.
+
+    python tests/bench/predict.py DICOM_FOLDER [REPEATS]
+
+Theirs is torchvision's Faster R-CNN on MobileNetV2-FPN at its default settings (short side of 800 pixels, 1,000
+proposals, float32), one slice a call, on the series as pydicom reads it; its answers are thrown away. Ours is the whole
+of ``lungct predict`` with a detector of the default preset: reading, resampling, search, linking, label volume and
+contact sheet, of the slices nearest to the scan's own, and of all slices of the model's grid. Neither is trained; ours
+answers three boxes a slice, so that there is something to link and to draw. One thread each. Then our peak memory on
+scans of 60 and of 240 slices. Imports are not counted.
+"""
+# ruff: noqa: T201
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import measured
+import numpy as np
+
+OURS, ALL, THEIRS = "lungct predict", "lungct predict --searched all", "torchvision, slice by slice"
+LENGTHS = {"60 slices": 60, "240 slices": 240}
+EVERY = 12
+"""Their way costs minutes, so that it searches every twelfth slice, and its cost is taken times twelve."""
+
+
+def write_model(folder: Path) -> None:
+    """An untrained model of the default preset, at the spacing that training slices have."""
+    import torch
+
+    from lungct.io.checkpoint import save_tensors
+    from lungct.models.card import ModelCard
+    from lungct.models.detector import build_detector
+    from lungct.registry import SPACING_MM_XYZ
+
+    card = ModelCard(
+        detector="faster-rcnn",
+        backbone="mobilenet-v2",
+        width=1.0,
+        norm="batch",
+        fpn_channels=128,
+        strides=(4, 8, 16),
+        anchor_sizes_px=((8.0,), (16.0,), (32.0,)),
+        in_channels=3,
+        hu_window=(-1000, 500),
+        magnify=1.0,
+        categories={1: "nodule"},
+        input_mean=(0.45,) * 3,
+        input_std=(0.25,) * 3,
+        spacing_mm=SPACING_MM_XYZ,
+        hu_clip=(-1000, 500),
+        max_detections=3,
+    )
+    torch.manual_seed(0)
+    folder.mkdir()
+    save_tensors(folder / "model.safetensors", build_detector(card).state_dict(), card.to_json())
+
+
+def write_scan(path: Path, slices: int) -> None:
+    """A scan of noise on the model's grid."""
+    from lungct.io.nifti import write_nifti
+    from lungct.types import Grid, Volume
+
+    grid = Grid((slices, 192, 192), (1.25, 0.703125, 0.703125), (0.0, 0.0, 0.0))
+    hu = np.random.default_rng(0).integers(-900, 100, grid.shape_zyx).astype(np.int16)
+    write_nifti(path, Volume(hu, grid))
+
+
+def ours(model: Path, source: Path, searched: str) -> dict[str, Any]:
+    """The library call behind the command."""
+    from lungct.inference.predict import PredictOptions, predict
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = PredictOptions(device="cpu", threads=1, searched=searched)
+        return dict(predict(model, source, Path(folder) / "out", options).facts())
+
+
+def theirs(source: Path) -> dict[str, Any]:
+    """Every EVERY-th slice through torchvision's detector."""
+    import pydicom
+    import torch
+    from torchvision.models.detection import FasterRCNN
+    from torchvision.models.detection.anchor_utils import AnchorGenerator
+    from torchvision.models.detection.backbone_utils import _mobilenet_extractor
+    from torchvision.models.mobilenetv2 import mobilenet_v2
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    backbone = _mobilenet_extractor(mobilenet_v2(weights=None), True, 6)
+    with torch.inference_mode():
+        levels = len(backbone(torch.zeros(1, 3, 64, 64)))
+    # The sizes and ratios that torchvision's own MobileNet detectors have on every level.
+    anchors = AnchorGenerator(((32, 64, 128, 256, 512),) * levels, ((0.5, 1.0, 2.0),) * levels)
+    detector = FasterRCNN(backbone, num_classes=2, rpn_anchor_generator=anchors).eval()
+    paths = sorted(source.iterdir())[::EVERY]
+    with torch.inference_mode():
+        for path in paths:
+            data = pydicom.dcmread(path)
+            hu = data.pixel_array * float(data.RescaleSlope) + float(data.RescaleIntercept)
+            unit = np.clip((hu + 1000) / 1500, 0, 1).astype(np.float32)
+            detector([torch.from_numpy(np.repeat(unit[None], 3, axis=0))])
+    return {"images": len(paths)}
+
+
+def one_run(way: str, folder: Path, source: Path) -> None:
+    """The process of one run: import, then measure."""
+    import pydicom  # noqa: F401
+    import torchvision  # noqa: F401
+
+    import lungct.inference.ensemble
+    import lungct.inference.scans  # noqa: F401
+
+    if way == THEIRS:
+        measured.report_self(lambda: theirs(source))
+    elif way in LENGTHS:
+        measured.report_self(lambda: ours(folder / "run", folder / f"{LENGTHS[way]}.nii.gz", "own"))
+    else:
+        measured.report_self(lambda: ours(folder / "run", source, "all" if way == ALL else "own"))
+
+
+def main(source: Path, repeats: int) -> None:
+    """Write the model and the scans, measure in turn, print."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_model(folder / "run")
+        for slices in LENGTHS.values():
+            write_scan(folder / f"{slices}.nii.gz", slices)
+        script, arguments = Path(__file__), (name, str(source))
+        figures = measured.in_turn(script, [OURS, ALL, THEIRS], *arguments, repeats=repeats)
+        lengths = measured.in_turn(script, list(LENGTHS), *arguments, repeats=1)
+    count = len(list(source.iterdir()))
+    theirs_s = figures[THEIRS].median_s / figures[THEIRS].said["images"] * count
+    print(measured.table({**figures, **lengths}, OURS))
+    print(f"{count} slices: {THEIRS} would take {theirs_s:.0f} CPU-s")
+    for way in (OURS, ALL):
+        one = figures[way]
+        searched, nodules = one.said["images"], one.said["nodules"]
+        cost = f"{theirs_s / one.median_s:.1f} times cheaper; peak {one.peak_mb:.0f} MB"
+        print(f"{way}: {searched} slices searched, {nodules} nodules, {cost}")
+    short, long = (one.peak_mb for one in lengths.values())
+    print(f"a scan four times as long takes {long - short:+.0f} MB")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 4:
+        one_run(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+    else:
+        main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) == 3 else 3)

@@ -1,0 +1,66 @@
+"""Which slices of a grid are searched, and that their slabs fill it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lungct.ct.axial import stacks
+from lungct.ct.geometry import resampled_grid
+from lungct.inference.searched import Searched, searched_slices
+from lungct.types import Grid
+
+
+def grid_of(depth: int, spacing_mm: float) -> Grid:
+    return Grid((depth, 8, 8), (spacing_mm, 1.0, 1.0), (3.0, -4.0, 50.0))
+
+
+@given(depth=st.integers(1, 120), own_mm=st.floats(0.5, 8), model_mm=st.floats(0.5, 5))
+def test_every_own_slice_has_a_searched_one_within_half_a_step(depth: int, own_mm: float, model_mm: float) -> None:
+    own = grid_of(depth, own_mm)
+    grid = resampled_grid(own, (model_mm, 1.0, 1.0))
+    found = searched_slices(own, grid, "own")
+    assert len(found.z) == min(depth, grid.shape_zyx[0]) if own_mm > model_mm else len(found.z) == grid.shape_zyx[0]
+    own_z_mm, searched_mm = (
+        np.array([one.to_world((0.0, 0.0, float(z)))[2] for z in places])
+        for one, places in ((own, range(depth)), (grid, found.z))
+    )
+    inside = (own_z_mm >= grid.origin_lps_mm[2]) & (own_z_mm <= grid.to_world((0, 0, grid.shape_zyx[0] - 1.0))[2])
+    apart = np.abs(own_z_mm[:, None] - searched_mm).min(axis=1)
+    assert (apart[inside] <= model_mm / 2 + 1e-6).all()
+
+
+@given(depth=st.integers(2, 60), share=st.floats(0.1, 1), seed=st.integers(0, 1000))
+def test_slabs_follow_each_other_and_hold_their_slices(depth: int, share: float, seed: int) -> None:
+    chosen = np.random.default_rng(seed).permutation(depth)[: max(1, int(share * depth))]
+    found = Searched.of(sorted(chosen.tolist()), depth)
+    slabs = found.slabs(found.z)
+    assert (slabs[1:, 0] == slabs[:-1, 1]).all()
+    centers = np.asarray(found.z) + 0.5
+    assert ((slabs[:, 0] < centers) & (centers < slabs[:, 1])).all()
+    assert slabs.min() >= 0
+    assert slabs.max() <= depth
+
+
+def test_of_a_finer_scan_all_are_searched_and_each_stands_for_itself() -> None:
+    own = grid_of(20, 1.0)
+    found = searched_slices(own, resampled_grid(own, (2.0, 1.0, 1.0)), "own")
+    assert found.z == tuple(range(10))
+    assert found.slabs((3, 4)).tolist() == [[3, 4], [4, 5]]
+    coarse = grid_of(20, 3.0)
+    assert len(searched_slices(coarse, resampled_grid(coarse, (1.0, 1.0, 1.0)), "all").z) == 60
+    assert searched_slices(coarse, resampled_grid(coarse, (1.0, 1.0, 1.0)), "own").z == tuple(range(1, 60, 3))
+    assert found.rank(4) == 4
+    with pytest.raises(ValueError, match="slice 10 was not searched"):
+        found.rank(10)
+
+
+@pytest.mark.parametrize("order", [range(7), range(6, -1, -1)], ids=["up", "down"])
+def test_wanted_stacks_are_those_of_all(order: range) -> None:
+    planes = {z: np.full((2, 2), z, np.int16) for z in order}
+    all_of_them = dict(stacks((planes[z] for z in order), order, 3))
+    some = dict(stacks((planes[z] for z in order), order, 3, {1, 4, 6}))
+    assert sorted(some) == [1, 4, 6]
+    assert all((some[z] == all_of_them[z]).all() for z in some)
