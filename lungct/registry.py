@@ -38,12 +38,14 @@ class Entry:
         module: where it lives; imported only when chosen.
         source: the paper or program it is defined by.
         inside: an explanation method that changes or derives by activations, and so needs a fixed place to read.
+        reads: what an explanation method reads of the options that only some do, and of the approximations.
     """
 
     summary: str
     module: str
     source: str = ""
     inside: bool = False
+    reads: tuple[str, ...] = ()
 
 
 SOURCES: Mapping[str, Entry] = {
@@ -204,34 +206,99 @@ TTA: Mapping[str, str] = {
 FUSE_IOU = 0.5
 """From which on boxes of two views or models are of one thing; .55 in Solovyev 2021, of larger things."""
 
+_AT_A_LEVEL = ("level", "scorer", "target")
+_ON_IMAGES = ("scorer", "target", "amp", "baseline")
+_SCORE_CAM = ("level", *_ON_IMAGES, "weights", "clusters")
+
 METHODS: Mapping[str, Entry] = {
     "odam": Entry(
-        "gradient x activation at the detection's own level", "lungct.explain.odam", "Zhao & Chan 2023", inside=True
+        "gradient x activation at the detection's own level",
+        "lungct.explain.odam",
+        "Zhao & Chan 2023",
+        inside=True,
+        reads=_AT_A_LEVEL,
     ),
     "eigencam": Entry(
-        "first principal component of the activations", "lungct.explain.eigencam", "Muhammad & Yeasin 2020"
+        "first principal component of the activations",
+        "lungct.explain.eigencam",
+        "Muhammad & Yeasin 2020",
+        reads=("level", "centred"),
     ),
-    "scorecam": Entry("activations weighted by the score they keep", "lungct.explain.scorecam", "Wang 2020"),
-    "sscam1": Entry("Score-CAM, mean over noise on the mask", "lungct.explain.sscam", "Naidu 2020"),
-    "sscam2": Entry("Score-CAM, mean over noise on the masked image", "lungct.explain.sscam", "Naidu 2020"),
-    "iscam": Entry("Score-CAM, mean over masks of growing strength", "lungct.explain.iscam", "Naidu 2020"),
+    "scorecam": Entry(
+        "activations weighted by the score they keep", "lungct.explain.scorecam", "Wang 2020", reads=_SCORE_CAM
+    ),
+    "sscam1": Entry(
+        "Score-CAM, mean over noise on the mask",
+        "lungct.explain.sscam",
+        "Naidu 2020",
+        reads=(*_SCORE_CAM, "samples", "preset"),
+    ),
+    "sscam2": Entry(
+        "Score-CAM, mean over noise on the masked image",
+        "lungct.explain.sscam",
+        "Naidu 2020",
+        reads=(*_SCORE_CAM, "samples", "preset"),
+    ),
+    "iscam": Entry(
+        "Score-CAM, mean over masks of growing strength",
+        "lungct.explain.iscam",
+        "Naidu 2020",
+        reads=(*_SCORE_CAM, "samples"),
+    ),
     "gradcam": Entry(
-        "activations weighted by their mean gradient", "lungct.explain.gradcam", "Selvaraju 2017", inside=True
+        "activations weighted by their mean gradient",
+        "lungct.explain.gradcam",
+        "Selvaraju 2017",
+        inside=True,
+        reads=_AT_A_LEVEL,
     ),
     "gradcampp": Entry(
-        "Grad-CAM++: positive gradients, weighted", "lungct.explain.gradcampp", "Chattopadhay 2018", inside=True
+        "Grad-CAM++: positive gradients, weighted",
+        "lungct.explain.gradcampp",
+        "Chattopadhay 2018",
+        inside=True,
+        reads=_AT_A_LEVEL,
     ),
-    "hirescam": Entry("sum of gradient x activation", "lungct.explain.hirescam", "Draelos & Carin 2021", inside=True),
-    "layercam": Entry("sum of positive gradient x activation", "lungct.explain.layercam", "Jiang 2021", inside=True),
+    "hirescam": Entry(
+        "sum of gradient x activation",
+        "lungct.explain.hirescam",
+        "Draelos & Carin 2021",
+        inside=True,
+        reads=_AT_A_LEVEL,
+    ),
+    "layercam": Entry(
+        "sum of positive gradient x activation",
+        "lungct.explain.layercam",
+        "Jiang 2021",
+        inside=True,
+        reads=_AT_A_LEVEL,
+    ),
     "ablationcam": Entry(
         "activations weighted by the drop without them",
         "lungct.explain.ablationcam",
         "Desai & Ramaswamy 2020",
         inside=True,
+        reads=_AT_A_LEVEL,
     ),
-    "reciprocam": Entry("the score of each cell alone", "lungct.explain.reciprocam", "Byun & Lee 2022", inside=True),
-    "drise": Entry("random masks weighted by the detection they keep", "lungct.explain.drise", "Petsiuk 2021"),
-    "occlusion": Entry("the drop where a patch hides the image", "lungct.explain.occlusion", "Zeiler & Fergus 2014"),
+    "reciprocam": Entry(
+        "the score of each cell alone",
+        "lungct.explain.reciprocam",
+        "Byun & Lee 2022",
+        inside=True,
+        reads=(*_AT_A_LEVEL, "window"),
+    ),
+    "drise": Entry(
+        "random masks weighted by the detection they keep",
+        "lungct.explain.drise",
+        "Petsiuk 2021",
+        reads=(*_ON_IMAGES, "masks"),
+    ),
+    "occlusion": Entry(
+        "the drop where a patch hides the image",
+        "lungct.explain.occlusion",
+        "Zeiler & Fergus 2014",
+        reads=(*_ON_IMAGES, "patch_mm", "stride_mm"),
+    ),
     "uniform": Entry("control: uniform random noise", "lungct.explain.controls"),
     "constant": Entry("control: the same value everywhere", "lungct.explain.controls"),
     "edges": Entry("control: gradient magnitude of the image", "lungct.explain.controls"),

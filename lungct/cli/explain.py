@@ -36,6 +36,7 @@ import typer
 from lungct import registry
 from lungct.cli import options, streams
 from lungct.cli.result import Result, Table
+from lungct.errors import UsageError
 
 Model = Annotated[Path, options.input_path("Run folder of a trained model, or its .safetensors.")]
 Slices = Annotated[Path, typer.Argument(help="COCO file of the slices.")]
@@ -127,20 +128,20 @@ Nifti = Annotated[
     bool, typer.Option("--nifti", help="Write the heat of each scan as NIfTI on its own grid.", rich_help_panel=NIFTI)
 ]
 NiftiForm = Annotated[
-    str,
+    str | None,
     options.choice(
         "--nifti-form",
         ("fused", "per-nodule"),
-        "3D, the strongest heat of any nodule, or 4D.",
+        "3D, the strongest heat of any nodule, or 4D; fused where nothing is said.",
         rich_help_panel=NIFTI,
     ),
 ]
 NiftiSpace = Annotated[
-    str,
+    str | None,
     options.choice(
         "--nifti-space",
         ("scan", "slices"),
-        "Grid of the scan before preprocessing, or of what preprocess wrote.",
+        "Grid of the scan before preprocessing, or of what preprocess wrote; the scan's where nothing is said.",
         rich_help_panel=NIFTI,
     ),
 ]
@@ -182,8 +183,8 @@ def run(
     override: Override = False,
     explain_channels: Channels = False,
     nifti: Nifti = False,
-    nifti_form: NiftiForm = "fused",
-    nifti_space: NiftiSpace = "scan",
+    nifti_form: NiftiForm = None,
+    nifti_space: NiftiSpace = None,
     pictures: Pictures = True,
     seed: options.Seed = 0,
     device: options.Device = "auto",
@@ -198,11 +199,15 @@ def run(
     from lungct.explain.base import MethodOptions
     from lungct.explain.budget import seconds_in, within
     from lungct.explain.choose import DETECTED
+    from lungct.explain.options import ExplainOptions
     from lungct.explain.plan import plan
-    from lungct.explain.run import ExplainOptions, explain
+    from lungct.explain.run import explain
     from lungct.explain.scan_maps import ScanMapOptions
     from lungct.preprocessing.shard import Shard
 
+    if not nifti and (nifti_form or nifti_space):
+        flag = "--nifti-form" if nifti_form else "--nifti-space"
+        raise UsageError(f"{flag} says how --nifti writes volumes", f"add --nifti, or leave out {flag}")
     wanted = ExplainOptions(
         methods=tuple(dict.fromkeys(method or [registry.DEFAULT_METHOD])),
         top=top,
@@ -220,7 +225,7 @@ def run(
         detections=detections,
         channels=explain_channels,
         pictures=pictures,
-        volumes=ScanMapOptions(nifti_form, nifti_space) if nifti else None,
+        volumes=ScanMapOptions(nifti_form or "fused", nifti_space or "scan") if nifti else None,
         keep_going=keep_going,
         shard=Shard(*options.shard_of(shard)),
         device=device,
@@ -243,11 +248,18 @@ def run(
         wanted = within(model, slices, wanted, seconds_in(budget), resumed=out if resume else None)
     if dry_run:
         cost = plan(model, slices, wanted)
-        columns = ("images", "passes_per_image", "passes", "seconds_per_image", "seconds")
-        return Result(data=cost, tables=[Table(columns, [[cost[name] for name in columns]], "Estimated cost")])
+        return Result(data=cost, tables=[_cost_table(cost)])
     with streams.progress() as progress:
         summary = explain(model, slices, out, wanted, overwrite=overwrite, resume=resume, progress=progress)
     return Result(output=out, data=summary, tables=[_table(summary)], failed=summary["failed"])
+
+
+def _cost_table(cost: dict[str, Any]) -> Table:
+    columns = ("method", "passes per image", "passes of heads", "s per image")
+    rows = [[name, one["passes"], one["head_passes"], one["seconds"]] for name, one in cost["each"].items()]
+    rows.append(["with opening", cost["passes_per_image"], "", cost["seconds_per_image"]])
+    title = f"{cost['images']} images: {cost['passes']} passes, about {cost['seconds']:g} s at most"
+    return Table(columns, rows, title)
 
 
 def _table(summary: dict[str, Any]) -> Table:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from lungct.errors import InputError, UsageError
 from lungct.explain.base import Subject
+from lungct.explain.job import Job, prepare
+from lungct.explain.options import ExplainOptions
 from lungct.explain.plan import Rates, measure, seconds_of
-from lungct.explain.run import ExplainOptions, Job, prepare
 from lungct.io.atomic import staging_of
 from lungct.io.npz import read_heatmaps
 

@@ -13,7 +13,8 @@ import torch
 
 from lungct.explain.base import MethodOptions, Subject, cost_of
 from lungct.explain.batches import paying_batch, paying_heads
-from lungct.explain.run import ExplainOptions, Job, chosen_in, open_subject, prepare
+from lungct.explain.job import Job, chosen_in, open_subject, prepare
+from lungct.explain.options import ExplainOptions
 
 LOOK_AT = 16
 BACKWARD = 2.0

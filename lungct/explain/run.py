@@ -5,112 +5,29 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from lungct import registry
-from lungct.data.reader import SliceReader
-from lungct.errors import InputError, UsageError
-from lungct.explain.base import Explanation, MethodOptions, Subject, load_method
+from lungct.errors import InputError
+from lungct.explain.base import Explanation, load_method
 from lungct.explain.channels import channel_values
-from lungct.explain.choose import DETECTED, Chosen, choose
+from lungct.explain.choose import Chosen
 from lungct.explain.fuse import chosen_of, fused, groups_of
-from lungct.explain.goals import check_options
-from lungct.explain.images import chosen
 from lungct.explain.index import complaint, write_index
-from lungct.explain.network import Network
-from lungct.explain.scan_maps import ScanMapOptions, ScanMaps
+from lungct.explain.job import Job, finder_of, open_subject, prepare
+from lungct.explain.options import ExplainOptions
+from lungct.explain.scan_maps import ScanMaps
 from lungct.explain.sheets import write_sheets
-from lungct.explain.targets import AUTO, open_image
 from lungct.explain.write import Page, Said, forget, sweep, whole, write_image
-from lungct.inference.detect import detect_slices
 from lungct.io.atomic import staged_folder
-from lungct.io.coco import CocoImage, CocoTruth, read_detections, read_truth
-from lungct.io.manifest import sha256_of, write_manifest
-from lungct.io.weights_header import weights_of
-from lungct.models.detector import LoadedModel
-from lungct.models.device import use_threads
-from lungct.models.load import load_model
-from lungct.models.preprocess import check_serves
-from lungct.preprocessing.shard import WHOLE, Shard
+from lungct.io.coco import CocoImage
+from lungct.io.manifest import write_manifest
 from lungct.report.flagged_maps import flagged
-from lungct.types import Detections, Progress, no_progress
+from lungct.types import Progress, no_progress
 
 logger = logging.getLogger("lungct")
-
-
-@dataclass(frozen=True)
-class ExplainOptions:
-    """What is explained, and how.
-
-    Attributes:
-        methods: names of the registry, in the order they are run.
-        top, score_threshold: at most so many detections per image, of at least this score.
-        max_images: at most so many images, in turn from every patient, spread over each one's slices; None all.
-        image_ids: only these images; empty all.
-        level: pyramid level read, ``auto`` for the one each detection comes from.
-        scorer: how a perturbed detection is scored: ``roi``, ``match``, or ``auto`` for each method's own.
-        target: what of a detection is explained, a name of ``registry.TARGETS``.
-        amp: number format of the perturbed passes. Detection runs as ``lungct predict`` does by default.
-        override: take slices whose spacing or HU range differs from the training's.
-        detections: COCO results to explain in place of the model's own.
-        outcomes: of ``registry.OUTCOMES``: detections that are right or wrong, and true boxes that were missed.
-        numbers: only the detections of these numbers in their image, 0 the best; empty all.
-        per: a map for each detection, or one for all of a class or of an image.
-        channels: also tell what each slice of the stack brings to each score.
-        pictures: draw an overlay per map, and a contact sheet per patient.
-        volumes: NIfTI volumes per scan; None writes none.
-        keep_going: leave out images that cannot be explained.
-        shard: which of the patients' images.
-    """
-
-    methods: Sequence[str] = (registry.DEFAULT_METHOD,)
-    top: int = 5
-    score_threshold: float = 0.3
-    max_images: int | None = None
-    image_ids: Sequence[str] = ()
-    level: str = AUTO
-    scorer: str = AUTO
-    target: str = "score"
-    amp: str = "off"
-    override: bool = False
-    detections: Path | None = None
-    outcomes: Sequence[str] = DETECTED
-    numbers: Sequence[int] = ()
-    per: str = "detection"
-    channels: bool = False
-    pictures: bool = True
-    volumes: ScanMapOptions | None = None
-    keep_going: bool = False
-    shard: Shard = WHOLE
-    device: str = "auto"
-    threads: int = 0
-    method: MethodOptions = field(default_factory=MethodOptions)
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """A loaded model, the images chosen (``truth``) of the whole ``split``, and the settings that decide a map.
-
-    Attributes:
-        wanted: the images chosen before a shard took its part of them.
-    """
-
-    network: Network
-    truth: CocoTruth
-    wanted: CocoTruth
-    split: CocoTruth
-    options: ExplainOptions
-    settings: Mapping[str, Any]
-
-    @property
-    def model(self) -> LoadedModel:
-        """The detector and its card."""
-        return self.network.model
 
 
 @dataclass
@@ -170,99 +87,6 @@ def explain(
     if options.pictures:
         write_sheets(out, job.truth, job.wanted, job.model.card.hu_window, options.shard, progress)
     return _summary(told, options)
-
-
-def prepare(run: Path, slices: Path, options: ExplainOptions) -> Job:
-    """Load the model and choose the images.
-
-    Raises:
-        InputError, UsageError: see :func:`explain`.
-    """
-    use_threads(options.threads)
-    check_options(options.methods, options.scorer, options.target)
-    if options.channels and options.per != "detection":
-        raise UsageError(f"--explain-channels tells of each detection, and --per {options.per} brings them together")
-    split = read_truth(slices)
-    wanted = chosen(split, options.image_ids, options.max_images)
-    model = load_model(run, options.device)
-    model.detector.to(memory_format=torch.channels_last)
-    choice = ("top", "score_threshold", "outcomes", "numbers", "per", "override")
-    named = (*choice, "level", "scorer", "target", "amp", "channels")
-    settings = {
-        "model_sha256": sha256_of(weights_of(run)),
-        **{name: _plain(getattr(options, name)) for name in named},
-        **dataclasses.asdict(options.method),
-        "slices_sha256": sha256_of(slices),
-        "detections_sha256": None if options.detections is None else sha256_of(options.detections),
-    }
-    truth = chosen(wanted, shard=options.shard)
-    return Job(Network(model, options.amp), truth, wanted, split, options, settings)
-
-
-def _plain(value: Any) -> Any:
-    """As JSON gives it back."""
-    return list(value) if isinstance(value, (tuple, list)) else value
-
-
-def chosen_in(job: Job, images: Sequence[CocoImage]) -> Iterator[Chosen]:
-    """What is to explain of each image, in order."""
-    yield from map(finder_of(job), images)
-
-
-def finder_of(job: Job) -> Callable[[CocoImage], Chosen]:
-    """What tells the detections to explain of an image.
-
-    Raises:
-        InputError: given detections that cannot be read, or do not fit the slices.
-    """
-    options = job.options
-
-    def pick(image: CocoImage, found: Detections) -> Chosen:
-        return choose(
-            job.truth,
-            image,
-            found,
-            top=options.top,
-            score_threshold=options.score_threshold,
-            outcomes=options.outcomes,
-            numbers=options.numbers,
-        )
-
-    if options.detections is not None:
-        given = {one.image_id: one for one in read_detections(options.detections, job.split)}
-        return lambda image: pick(image, given[image.id])
-
-    def find(image: CocoImage) -> Chosen:
-        alone = CocoTruth(job.truth.categories, [image], (), job.truth.root)
-        # One by one, so that a resumed run, which has other neighbours, finds the same to the last bit.
-        (found,) = detect_slices(
-            job.model, alone, batch=1, score_threshold=options.score_threshold, override=options.override
-        )
-        return pick(image, found)
-
-    return find
-
-
-def open_subject(job: Job, image: CocoImage, chosen: Chosen) -> Subject:
-    """The network opened at what is to explain of one image.
-
-    Raises:
-        InputError: a slice that the model was not made for, see :func:`check_serves`.
-    """
-    if not job.options.override:
-        check_serves(image.lungct, job.model.card, name=image.file_name)
-    image_hu = SliceReader(job.truth, cache_bytes=0)(image)
-    return open_image(
-        job.network,
-        image_hu,
-        chosen.detections,
-        level=job.options.level,
-        scorer=job.options.scorer,
-        target=job.options.target,
-        missed=chosen.missed,
-        spacing_mm_xy=image.spacing_mm_xy,
-        name=image.file_name,
-    )
 
 
 def _explain_images(

@@ -120,7 +120,7 @@ def _strongest(detections: Sequence[_Detection]) -> list[_Detection]:
 def _row(detection: _Detection, image: CocoImage, folders: Mapping[str, Path], truth: CocoTruth) -> SheetRow:
     said = detection.any
     stack = read_slice(truth.root / image.file_name)
-    found = "true positive" if said["matched_annotation_id"] >= 0 else "false positive"
+    found = {"TP": "true positive", "FP": "false positive", "FN": "missed nodule"}[said["kind"]]
     place = f"slice {said['z_index']}" if said["z_index"] is not None else f"image {said['image_id']}"
     return SheetRow(
         [f"score {said['score']:.2f}", found, place],

@@ -22,11 +22,13 @@ import slicer
 
 here = pathlib.Path(__file__).resolve().parent
 case = sys.argv[1]
-look = {{"show": False, "autoWindowLevel": False, "colorNodeID": "vtkMRMLColorTableNodeFileInferno.txt"}}
-heat = slicer.util.loadVolume(str(here / (case + "_{method}.nii.gz")), look)
+heat = slicer.util.loadVolume(str(here / (case + "_{method}.nii.gz")), {{"show": False}})
 boxes = slicer.util.loadSegmentation(str(here / (case + "_boxes.nii.gz")))
 boxes.GetDisplayNode().SetOpacity2DFill(0.0)
 display = heat.GetDisplayNode()
+colours = slicer.mrmlScene.GetFirstNodeByName("Inferno")
+if colours:
+    display.SetAndObserveColorNodeID(colours.GetID())
 display.AutoWindowLevelOff()
 display.SetWindowLevelMinMax(0.0, 1.0)
 display.SetLowerThreshold(0.05)

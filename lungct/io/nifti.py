@@ -1,4 +1,4 @@
-"""NIfTI <-> Volume: the only module that knows RAS against LPS, qform and sform.
+"""NIfTI <-> Volume: with ``nifti_header`` the only module that knows RAS against LPS, qform and sform.
 
 On disk: RAS orientation (index i grows to the right, j to the front, k to the head), qform = sform, code 1, mm. In
 memory: (Z, Y, X) and LPS. Gzip goes through python-isal, several times faster than zlib at about its size; voxels are
@@ -8,7 +8,6 @@ never copied as a whole on their way, so reading takes the memory of the voxels 
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import os
 import zlib
@@ -24,18 +23,13 @@ from numpy.typing import NDArray
 
 from lungct.errors import InputError
 from lungct.io import atomic
-from lungct.io.place import check_place
+from lungct.io.nifti_header import RAS_FROM_LPS, grid_of, header_of, layout_of, new_header, scaled, shape_of
 from lungct.types import FloatArray, Grid, Planes, Volume
 
-logger = logging.getLogger("lungct")
-nibabel.imageglobals.logger.setLevel(logging.CRITICAL)  # it prints what it mends; what matters is refused here
-RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 COMPRESSION = 1
 DEFLATE_LIMIT = 1032
 """No deflated stream grows by more than this."""
 CHUNK_BYTES = 2**20
-SHEAR_TOLERANCE = 1e-3
-_MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # metres, micrometres; 2 is mm, and so is what says nothing
 LONGEST_HEADER = 1024
 _UNREADABLE: tuple[Any, ...] = (
     OSError,
@@ -58,7 +52,7 @@ def write_nifti(path: Path, volume: Volume, *, durable: bool = True, reorient: b
     voxels, affine = volume.hu.transpose(2, 1, 0), RAS_FROM_LPS @ volume.grid.affine_lps
     if reorient:
         voxels, affine = _to_ras(voxels, affine)
-    header = _new_header(voxels.shape, affine, voxels.dtype)
+    header = new_header(voxels.shape, affine, voxels.dtype)
     with _packed(path, durable=durable) as stream:
         header.write_to(stream)
         _write_voxels(stream, voxels)
@@ -71,7 +65,7 @@ def write_nifti_planes(
 
     As :func:`write_nifti` with ``reorient=False``.
     """
-    header = _new_header(grid.shape_zyx[::-1], RAS_FROM_LPS @ grid.affine_lps, np.dtype(dtype))
+    header = new_header(grid.shape_zyx[::-1], RAS_FROM_LPS @ grid.affine_lps, np.dtype(dtype))
     with _packed(path, durable=durable) as stream:
         header.write_to(stream)
         for plane in planes:
@@ -84,7 +78,7 @@ def write_nifti_maps(path: Path, maps: Iterable[FloatArray], count: int, grid: G
     The maps are taken one by one, so that one at a time is in memory.
     """
     shape = grid.shape_zyx[::-1]
-    header = _new_header(shape if count == 1 else (*shape, count), RAS_FROM_LPS @ grid.affine_lps, np.dtype(np.float32))
+    header = new_header(shape if count == 1 else (*shape, count), RAS_FROM_LPS @ grid.affine_lps, np.dtype(np.float32))
     header["cal_max"] = 1.0
     written = 0
     with _packed(path, durable=durable) as stream:
@@ -96,18 +90,6 @@ def write_nifti_maps(path: Path, maps: Iterable[FloatArray], count: int, grid: G
             written += 1
         if written != count:
             raise ValueError(f"{written} maps, {count} were announced")
-
-
-def _new_header(shape: tuple[int, ...], affine: FloatArray, dtype: np.dtype[Any]) -> Any:
-    """Of a little-endian single-file NIfTI-1 without an extension."""
-    header = nibabel.Nifti1Image(np.zeros((1,) * len(shape), dtype), affine, dtype=dtype).header
-    header.set_data_shape(shape)
-    header.set_xyzt_units("mm")
-    header.set_qform(affine, code=1)
-    header.set_sform(affine, code=1)
-    header.set_data_offset(352)
-    header["magic"] = b"n+1"
-    return header
 
 
 @contextmanager
@@ -135,8 +117,7 @@ def _to_ras(voxels: NDArray[Any], affine: FloatArray) -> tuple[NDArray[Any], Flo
 def read_nifti(path: Path) -> Volume:
     """Read a 3D NIfTI in its stored index order; integer types without a slope stay as they are, others are float32.
 
-    The sform places the voxels, as in nibabel, and the qform where there is none. Of a sheared sform (its axes not at
-    right angles, which ITK refuses) the qform is taken, if the two agree to half a voxel over the whole scan.
+    Where its voxels lie, see :mod:`lungct.io.nifti_header`.
 
     Raises:
         InputError: missing, truncated, not NIfTI, not 3D, a geometry that is missing, singular or sheared.
@@ -144,9 +125,9 @@ def read_nifti(path: Path) -> Volume:
     with _naming_faults(path):
         with _opened(path) as (stream, most):
             start = stream.read(LONGEST_HEADER)
-            header = _header(start)
-            voxels = _scaled(_stored_voxels(stream, start, header, most, path), header)
-        grid = _grid(header, voxels.shape, path)
+            header = header_of(start)
+            voxels = scaled(_stored_voxels(stream, start, header, most, path), header)
+        grid = grid_of(header, voxels.shape, path)
     return Volume(voxels.transpose(2, 1, 0), grid)
 
 
@@ -157,8 +138,8 @@ def read_nifti_grid(path: Path) -> Grid:
         InputError: as :func:`read_nifti`, as far as the header tells.
     """
     with _naming_faults(path), _opened(path) as (stream, _):
-        header = _header(stream.read(LONGEST_HEADER))
-        return _grid(header, _shape(header, path), path)
+        header = header_of(stream.read(LONGEST_HEADER))
+        return grid_of(header, shape_of(header, path), path)
 
 
 @contextmanager
@@ -172,8 +153,8 @@ def nifti_planes(path: Path) -> Iterator[Planes]:
         with _naming_faults(path):
             stream, most = open_file.enter_context(_opened(path))
             start = stream.read(LONGEST_HEADER)
-            header = _header(start)
-            grid = _grid(header, _shape(header, path), path)
+            header = header_of(start)
+            grid = grid_of(header, shape_of(header, path), path)
             voxels = _PlaneReader(stream, start, header, most, path)
         yield Planes(grid, voxels.read)
 
@@ -183,8 +164,8 @@ class _PlaneReader:
 
     def __init__(self, stream: BinaryIO, start: bytes, header: Any, most: int, path: Path) -> None:
         self._stream, self._ahead, self._header, self._path = stream, start, header, path
-        self._shape = _shape(header, path)
-        self._kind, offset, _ = _layout(header, most, path)
+        self._shape = shape_of(header, path)
+        self._kind, offset, _ = layout_of(header, most, path)
         self._next = 0
         self._take(offset)
 
@@ -200,7 +181,7 @@ class _PlaneReader:
             self._next += 1
             if self._next == self._shape[2]:
                 _read_out(self._stream)
-            return _scaled(plane, self._header)
+            return scaled(plane, self._header)
 
     def _take(self, size: int) -> bytearray:
         """The next ``size`` bytes."""
@@ -241,25 +222,10 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
             yield file, size
 
 
-def _header(data: bytes) -> Any:
-    sizes = {int.from_bytes(data[:4], order) for order in ("little", "big")}
-    if not sizes & {348, 540}:
-        raise ValueError("it does not begin with the length of a NIfTI header")
-    two = 540 in sizes
-    kind: Any = nibabel.Nifti2Header if two else nibabel.Nifti1Header
-    head = data[: kind.sizeof_hdr]
-    stated = kind(head, check=False)
-    if not stated["magic"].item().startswith((b"n+1", b"n+2")):
-        raise ValueError("no NIfTI magic, or a header without its voxels")
-    if stated["sform_code"] == 0 and (stated["pixdim"][1:4] == 0).any():
-        raise ValueError("a spacing of zero")  # which the check below would turn into 1
-    return kind(head, check=True)
-
-
 def _stored_voxels(stream: BinaryIO, start: bytes, header: Any, most: int, path: Path) -> NDArray[Any]:
     """(X, Y, Z) as stored; of the stream ``start`` is read, and it holds at most ``most`` bytes."""
-    shape = _shape(header, path)
-    kind, offset, size = _layout(header, most, path)
+    shape = shape_of(header, path)
+    kind, offset, size = layout_of(header, most, path)
     data = np.empty(size, np.uint8)
     done = min(size, len(start))
     data[:done] = np.frombuffer(start, np.uint8, done)
@@ -272,97 +238,7 @@ def _stored_voxels(stream: BinaryIO, start: bytes, header: Any, most: int, path:
     return np.frombuffer(data, kind, math.prod(map(int, shape)), offset).reshape(shape, order="F")
 
 
-def _layout(header: Any, most: int, path: Path) -> tuple[Any, int, int]:
-    """The voxels' number type, and the bytes before them and up to their end, of which there are at most ``most``."""
-    kind = header.get_data_dtype()
-    if kind.fields is not None or kind.kind == "c":
-        raise InputError.of(path, "colour or complex voxels, expected HU")
-    offset = int(header.get_data_offset())
-    size = offset + math.prod(map(int, _shape(header, path))) * kind.itemsize
-    if size > most:
-        raise EOFError("fewer voxels than its header says")
-    return kind, offset, size
-
-
 def _read_out(stream: BinaryIO) -> None:
     """To the end of the packed stream, where its checksum is."""
     while stream.read(CHUNK_BYTES):
         pass
-
-
-def _scaled(voxels: NDArray[Any], header: Any) -> NDArray[Any]:
-    """The voxels themselves where no slope asks for more, else float32."""
-    slope, intercept = header.get_slope_inter()
-    if slope in (None, 1.0) and intercept in (None, 0.0):
-        return voxels
-    scaled = voxels.astype(np.float32)
-    scaled *= np.float32(slope)
-    scaled += np.float32(intercept or 0.0)
-    return scaled
-
-
-def _shape(header: Any, path: Path) -> tuple[int, ...]:
-    shape: tuple[int, ...] = header.get_data_shape()
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    if len(shape) != 3 or min(shape) < 1:
-        raise InputError.of(path, f"shape {header.get_data_shape()}, expected one 3D volume")
-    return shape
-
-
-def _grid(header: Any, shape: tuple[int, ...], path: Path) -> Grid:
-    affine = RAS_FROM_LPS @ _affine_ras(header, shape, path)
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    direction = affine[:3, :3] / spacing
-    # The nearest rotation takes away the shear of rounding, which ITK would refuse further on.
-    left, _, right = np.linalg.svd(direction)
-    direction = left @ right
-    return Grid(
-        (shape[2], shape[1], shape[0]),
-        tuple(spacing[::-1].tolist()),
-        tuple(affine[:3, 3].tolist()),
-        tuple(direction.ravel().tolist()),
-    )
-
-
-def _affine_ras(header: Any, shape: tuple[int, ...], path: Path) -> FloatArray:
-    forms = [
-        (name, form)
-        for name, form in (("sform", _form(header, "s")), ("qform", _form(header, "q")))
-        if form is not None
-    ]
-    if not forms:
-        raise InputError.of(path, "neither qform nor sform is set, so its place in the world is unknown")
-    name, affine = forms[0]
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    check_place(spacing, affine[:3, 3], path)
-    if not _sheared(affine):
-        return affine
-    if len(forms) == 2 and _apart(affine, forms[1][1], shape) <= 0.5 * spacing.min():
-        logger.info("%s: sheared sform, the qform is taken", path)
-        return forms[1][1]
-    raise InputError.of(path, f"sheared {name} (its axes are not at right angles)", "resample it to a straight grid")
-
-
-def _form(header: Any, letter: str) -> FloatArray | None:
-    """The (4, 4) RAS affine of one form in mm, None where its code is 0."""
-    if int(header[f"{letter}form_code"]) == 0:
-        return None
-    if letter == "q":
-        stated = [*header["pixdim"][1:4], *(header[f"quatern_{name}"] for name in "bcd")]
-        if not np.isfinite(stated).all():
-            raise ValueError("a spacing or rotation that is not a number")
-    affine = np.array(header.get_sform() if letter == "s" else header.get_qform(), dtype=np.float64)
-    affine[:3] *= _MM_PER_UNIT.get(int(header["xyzt_units"]) & 7, 1.0)
-    return affine
-
-
-def _sheared(affine: FloatArray) -> bool:
-    direction = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    return bool(np.abs(direction.T @ direction - np.eye(3)).max() > SHEAR_TOLERANCE)
-
-
-def _apart(one: FloatArray, other: FloatArray, shape: tuple[int, ...]) -> float:
-    """Largest distance in mm between where two affines put a corner of the scan."""
-    corners = np.array([[i, j, k, 1] for i in (0, shape[0] - 1) for j in (0, shape[1] - 1) for k in (0, shape[2] - 1)])
-    return float(np.linalg.norm((corners @ (one - other).T)[:, :3], axis=1).max())

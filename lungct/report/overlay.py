@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import textwrap
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ _GROUND = (17, 17, 17)
 _HEADER_PX = 46
 KEY_PX = 50
 _LINE_PX = 25
+_BAR_PX = (220, 16)
 
 
 def draw_overlay(
@@ -98,20 +100,33 @@ def annotate(
 
 
 def png(picture: Image.Image) -> bytes:
-    """A picture as the bytes of a PNG of 256 colours, the boxes' own colours exact, without any text or time in it."""
-    exact = (DETECTION, TRUTH)
+    """A picture as the bytes of a PNG of 256 colours, without any text or time in it.
+
+    The colours of the boxes and of the key are exact, however small a part of the picture they are.
+    """
+    rgb = np.asarray(picture).astype(np.int32)
+    codes = (rgb[..., 0] << 16) | (rgb[..., 1] << 8) | rgb[..., 2]
+    exact = np.intersect1d(_exact_colours(), codes)
     reduced = picture.quantize(256 - len(exact), method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    index, rgb = np.array(reduced), np.asarray(picture)
+    index = np.array(reduced)
     palette = (reduced.getpalette() or [])[: 3 * (256 - len(exact))]
     palette += [0] * (3 * (256 - len(exact)) - len(palette))
-    for number, colour in enumerate(exact, 256 - len(exact)):
-        index[(rgb == colour).all(axis=2)] = number
-        palette += colour
+    place = np.searchsorted(exact, codes).clip(max=max(len(exact) - 1, 0))
+    if len(exact):
+        index = np.where(exact[place] == codes, 256 - len(exact) + place, index).astype(np.uint8)
+    palette += [int(part) for code in exact for part in (code >> 16, code >> 8 & 255, code & 255)]
     out = Image.fromarray(index)
     out.putpalette(palette)
     stream = io.BytesIO()
     out.save(stream, format="PNG", compress_level=9)
     return stream.getvalue()
+
+
+@functools.cache
+def _exact_colours() -> NDArray[np.int64]:
+    """Sorted 0xRRGGBB of the boxes and of the colour bar."""
+    every = np.vstack((DETECTION, TRUTH, _ramp(_BAR_PX[0])))
+    return np.unique(every @ np.array([1 << 16, 1 << 8, 1]))
 
 
 def _header(sheet: Image.Image, method: str, score: float) -> None:
@@ -138,12 +153,17 @@ _SHEET_VIEW = View((0.0, 0.0, 1.0, 1.0), (1, 1))
 
 def _colour_bar(sheet: Image.Image, left: int, middle: int) -> None:
     """The heat's colours as they look on mid grey, 0 to 1."""
-    width, height = 220, 16
-    grey = np.full((height, width, 3), 105.0)
-    ramp = panel.blend(grey, np.broadcast_to(np.linspace(0, 1, width), (height, width)))
+    width, height = _BAR_PX
+    ramp = np.broadcast_to(_ramp(width), (height, width, 3))
     brush = ImageDraw.Draw(sheet)
     start = left + 300 - width - 10
-    sheet.paste(Image.fromarray(np.round(ramp).astype(np.uint8)), (start, middle - 12))
+    sheet.paste(Image.fromarray(np.ascontiguousarray(ramp)), (start, middle - 12))
     for value, words in ((0.0, "0"), (0.5, "0.5"), (1.0, "1")):
         panel.text(brush, (start + value * width, middle + 6), words, size=15, anchor="ma", stroke_width=0)
     panel.text(brush, (start - 10, middle - 4), "heat", anchor="rm", stroke_width=0)
+
+
+def _ramp(width: int) -> NDArray[np.uint8]:
+    """(width, 3) the heat's colours on mid grey, from 0 to 1."""
+    grey = np.full((width, 3), 105.0)
+    return np.round(panel.blend(grey, np.linspace(0, 1, width))).astype(np.uint8)

@@ -19,8 +19,9 @@ from lungct.cli.contract import run_app
 from lungct.errors import InputError
 from lungct.explain.base import MethodOptions
 from lungct.explain.index import complaint
+from lungct.explain.options import ExplainOptions
 from lungct.explain.provenance import as_text, fingerprint
-from lungct.explain.run import ExplainOptions, explain
+from lungct.explain.run import explain
 from lungct.game.maps import map_files
 from lungct.io.coco import read_truth
 from lungct.io.json_lines import read_json_lines
@@ -28,6 +29,7 @@ from lungct.io.manifest import read_manifest
 from lungct.io.npz import read_heatmaps
 from lungct.preprocessing.merge import merge
 from lungct.preprocessing.shard import Shard
+from lungct.report.contact_sheet import SheetRow
 from lungct.report.flagged_maps import flagged
 
 from .test_run import bytes_below, given, run
@@ -73,6 +75,23 @@ def test_contact_sheets_gain_a_column_for_a_method_that_is_run_later(world: Path
         assert sheet.size[1] == before[1]
     assert read_manifest(sheets)[0]["options"]["methods"] == ["constant", "edges", "gaussian"]
     assert [record["detections"] for record in read_manifest(sheets)[1:]] == [1, 2]
+
+
+def test_a_contact_sheet_tells_missed_nodules_from_found_ones(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[SheetRow] = []
+
+    def note(path: Path, _: object, rows: list[SheetRow], **__: object) -> None:
+        shown.extend(rows)
+        path.write_bytes(b"")
+
+    monkeypatch.setattr("lungct.explain.sheets.draw_sheet", note)
+    run(world, options=options(world, "gaussian", outcomes=("tp", "fp", "fn")))
+    assert sorted(row.lines[1] for row in shown) == [
+        "false positive",
+        "missed nodule",
+        "true positive",
+        "true positive",
+    ]
 
 
 def test_without_pictures_there_are_none_and_a_resume_draws_them(world: Path) -> None:

@@ -14,8 +14,10 @@ import pytest
 from lungct.errors import InputError, OutputExists, UsageError
 from lungct.explain.base import MethodOptions, Subject
 from lungct.explain.budget import seconds_in, within
+from lungct.explain.job import Job
+from lungct.explain.options import ExplainOptions
 from lungct.explain.plan import Rates, measure, plan
-from lungct.explain.run import ExplainOptions, Job, explain
+from lungct.explain.run import explain
 from lungct.io.manifest import read_manifest
 from lungct.io.npz import read_heatmaps
 

@@ -15,7 +15,8 @@ from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 
 from lungct import registry
 from lungct.explain.base import MethodOptions
-from lungct.explain.run import ExplainOptions, explain
+from lungct.explain.options import ExplainOptions
+from lungct.explain.run import explain
 from lungct.game.faithfulness.again import made_again, rank_correlation
 from lungct.game.faithfulness.base import Case
 from lungct.game.faithfulness.curves import counts_of, curves

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from lungct.explain.base import MethodOptions
-from lungct.explain.run import ExplainOptions, explain
+from lungct.explain.options import ExplainOptions
+from lungct.explain.run import explain
 from lungct.game.faithfulness.options import FaithOptions
 from lungct.game.options import GameOptions
 from lungct.game.run import segmentation_game

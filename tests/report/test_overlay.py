@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lungct.report import overlay, panel
+from lungct.report.contact_sheet import Cell, SheetRow, draw_sheet
 from lungct.report.overlay import draw_overlay
 
 from .synthetic_run import SIDE, gaussian, slice_hu
@@ -136,3 +137,17 @@ def test_caption_makes_room_for_itself(tmp_path: Path) -> None:
     plain = drawn(tmp_path / "a.png", np.zeros((SIDE, SIDE)))
     said = drawn(tmp_path / "b.png", np.zeros((SIDE, SIDE)), caption="true positive " * 12)
     assert len(said) > len(plain) + 40
+
+
+def test_the_key_of_a_tall_sheet_has_every_step_of_the_heat(tmp_path: Path) -> None:
+    """256 colours are few for twelve rows of CT, and the bar is a small part of the sheet."""
+    rows = [
+        SheetRow(["score 0.9"], slice_hu((30, 50), 4, seed), BOX, NO_BOX, (0.7, 0.7), [Cell(gaussian(BOX, 10))] * 3)
+        for seed in range(12)
+    ]
+    draw_sheet(tmp_path / "sheet.png", ["a", "b", "c"], rows, window_hu=WINDOW)
+    with Image.open(tmp_path / "sheet.png") as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    below = pixels[-overlay.KEY_PX :].reshape(-1, 3)
+    steps = panel.blend(np.full((64, 3), 105.0), np.linspace(0, 1, 64)).round()
+    assert all((below == step).all(axis=1).any() for step in steps)
