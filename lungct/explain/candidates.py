@@ -22,6 +22,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou
 from torchvision.ops import boxes as box_ops
 
+from lungct.explain.box_head import answers
 from lungct.explain.network import Network
 from lungct.explain.scorers import LOST_BELOW_IOU, Scores
 from lungct.models.dense import dense_outputs
@@ -89,7 +90,7 @@ def _of_proposals(network: Network, images: ImageList, features: Mapping[str, Te
     detector = network.detector
     proposals, _ = detector.rpn(images, features)
     heads = detector.roi_heads
-    logits, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, images.image_sizes)))
+    logits, deltas = answers(heads, features, proposals, images)
     boxes, probabilities = heads.box_coder.decode(deltas.float(), proposals), logits.float().softmax(-1)
     counts = [len(one) for one in proposals]
     found = []

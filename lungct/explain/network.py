@@ -16,6 +16,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import boxes as box_ops
 
 from lungct.errors import InputError
+from lungct.explain.box_head import answers
 from lungct.explain.geometry import Geometry
 from lungct.models.dense import dense_answers
 from lungct.models.detector import LoadedModel
@@ -111,6 +112,22 @@ class Network:
                 levels[str(level)] = inner.new_empty(len(inner), 0, 0, 0)
         return levels
 
+    def detect(self, batch: Tensor) -> list[dict[str, Tensor]]:
+        """What the detector itself finds on (B, C, H, W) images in 0..1, boxes in their pixels."""
+        found: list[dict[str, Tensor]]
+        if not self.two_stage:
+            found = self.detector(list(batch))
+            return found
+        images = self.prepare(batch)
+        features, heads = self.pyramid(images), self.detector.roi_heads
+        proposals = self.detector.rpn(images, features)[0]
+        logits, deltas = answers(heads, features, proposals, images)
+        kept = zip(*heads.postprocess_detections(logits, deltas, proposals, images.image_sizes), strict=True)
+        outputs = [dict(zip(("boxes", "scores", "labels"), one, strict=True)) for one in kept]
+        sizes = [(one.shape[-2], one.shape[-1]) for one in batch]
+        found = self.detector.transform.postprocess(outputs, images.image_sizes, sizes)
+        return found
+
     def class_indices(self, labels: IntArray) -> Tensor:
         """(D,) COCO category ids to the columns of the detector's class scores.
 
@@ -157,7 +174,7 @@ class Network:
         """
         heads = self.detector.roi_heads
         proposals = self.detector.rpn(images, features)[0]
-        _, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, images.image_sizes)))
+        _, deltas = answers(heads, features, proposals, images)
         decoded = heads.box_coder.decode(deltas.float(), proposals)
         decoded = box_ops.clip_boxes_to_image(decoded, images.image_sizes[0])
         chosen, made = boxes.clone(), torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)

@@ -140,11 +140,11 @@ def test_nothing_is_left_behind_in_the_detector(model: LoadedModel, monkeypatch:
     subject.scorer(subject.image[None])
     inside = []
 
-    def broken(images: list[torch.Tensor]) -> None:
+    def broken(images: torch.Tensor) -> None:
         inside.append((holder.score_thresh, holder.detections_per_img))
         raise RuntimeError("the pass broke")
 
-    monkeypatch.setattr(model.detector, "forward", broken)
+    monkeypatch.setattr(model.detector.backbone, "forward", broken)
     with pytest.raises(RuntimeError, match="the pass broke"):
         subject.scorer(subject.image[None])
     assert inside == [(0.0, 10_000)]
