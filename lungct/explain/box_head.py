@@ -75,7 +75,8 @@ def pooled_from(level: Tensor, boxes: Tensor, scale: float, pool: Any) -> Tensor
     bins = F.embedding_bag(
         where.flatten(3).flatten(0, 2), cells, mode="sum", per_sample_weights=weights.flatten(3).flatten(0, 2)
     )
-    return bins.unflatten(0, (len(boxes), *size)).permute(0, 3, 1, 2).to(level.dtype)
+    pooled: Tensor = bins.unflatten(0, (len(boxes), *size)).permute(0, 3, 1, 2).to(level.dtype)
+    return pooled
 
 
 def taps(low: Tensor, high: Tensor, cells: int, bins: int, samples: int) -> tuple[Tensor, Tensor]:
