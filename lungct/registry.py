@@ -96,6 +96,9 @@ LINKINGS = ("ios", "iou")
 NODULE_SCORES = ("peak", "mean", "fused")
 """Score of a 3D nodule: best of its slices, their mean, or their sum over all slices from its first to its last."""
 
+MIN_EXTENT_MM = 2.5
+"""What the slices of a nodule, each with its slab, span at least along z: two of thin slices, one of thick ones."""
+
 LABEL_SHAPES = ("ellipsoid", "box")
 """What a nodule is in a label volume: the ellipsoid in its box, or the box."""
 

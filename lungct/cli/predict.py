@@ -24,7 +24,17 @@ import typer
 
 from lungct.cli import options, streams
 from lungct.cli.result import Result, Table
-from lungct.registry import AMP, FUSE_IOU, LABEL_SHAPES, LINKINGS, LUNG_MASKS, NODULE_SCORES, SEARCHED, TTA
+from lungct.registry import (
+    AMP,
+    FUSE_IOU,
+    LABEL_SHAPES,
+    LINKINGS,
+    LUNG_MASKS,
+    MIN_EXTENT_MM,
+    NODULE_SCORES,
+    SEARCHED,
+    TTA,
+)
 
 SCANS = "Scans"
 SCORES = "Scores"
@@ -110,6 +120,15 @@ def run(
             rich_help_panel=SCANS,
         ),
     ] = 5.0,
+    min_extent_mm: Annotated[
+        float,
+        typer.Option(
+            "--min-extent-mm",
+            min=0,
+            help="Leave out nodules whose slices span less of the scan along z.",
+            rich_help_panel=SCANS,
+        ),
+    ] = MIN_EXTENT_MM,
     drop_outliers: Annotated[
         bool,
         typer.Option(
@@ -189,6 +208,7 @@ def run(
         searched=searched,
         link=LinkOptions(link_by, link_overlap, gap_mm),
         join=JoinOptions(join_overlap, join_gap_mm),
+        min_extent_mm=min_extent_mm,
         drop_outliers=drop_outliers,
         nodule_score=nodule_score,
         fp_rate=_rate(source, fp_per_scan, fp_per_slice),

@@ -1,4 +1,8 @@
-"""A nodule in the making, slice by slice, and the 3D nodule that it makes."""
+"""A nodule in the making, slice by slice, and the 3D nodule that it makes.
+
+A detector's boxes fade out above and below a nodule, often along a vessel. So place, box, extents and diameter are of
+the nodule's *core*, the slices on which it scores at least half of its best; all slices are remembered.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,9 @@ from lungct.io.calibration import Calibration
 from lungct.registry import NODULE_SCORES
 from lungct.types import FloatArray, Grid, Triple
 
+CORE = 0.5
+"""Share of the best score from which a slice is of the core."""
+
 
 @dataclass(frozen=True)
 class FoundNodule:
@@ -19,11 +26,12 @@ class FoundNodule:
 
     Attributes:
         center_lps_mm: world centre of the score-weighted box.
-        size_mm: extents along the scan's own x, y, z axes; z from the first to the last slice, with their slabs.
-        diameter_mm: of the ball of the volume of the ellipses in its slices' boxes, linear between them.
-        score: best score of a slice; ``score_mean`` and ``score_fused`` as the module says.
+        size_mm: extents along the scan's own x, y, z axes; z from the first to the last slice of the core, with their
+            slabs.
+        diameter_mm: of the ball of the volume of the ellipses in the core's boxes, linear between them.
+        score: best score of a slice; ``score_mean`` and ``score_fused`` of all, see :mod:`lungct.inference.link`.
         box_xyxy_px: score-weighted, pixel edges.
-        ends_z_px: where the slab of its first slice begins and that of its last one ends, slice edges.
+        ends_z_px: where the slab of the core's first slice begins and that of its last one ends, slice edges.
         slices: z indices on which it was detected, rising; ``slice_scores`` the scores there.
         members: for each of them the place of its detection among the slice's.
         side: ``right`` or ``left`` lung of the patient; empty where that is not known.
@@ -68,12 +76,14 @@ class Chain:
 
 def nodule_of(chain: Chain, searched: Searched, grid: Grid, case_id: str) -> FoundNodule:
     """The nodule of a chain whose slices are among the searched ones of ``grid``."""
-    boxes, scores = np.asarray(chain.boxes), np.asarray(chain.scores, dtype=np.float64)
-    slabs = searched.slabs(chain.z)
+    scores = np.asarray(chain.scores, dtype=np.float64)
+    core = np.flatnonzero(scores >= CORE * scores.max())
+    boxes, slices = np.asarray(chain.boxes)[core], [chain.z[row] for row in core]
+    slabs = searched.slabs(slices)
     # A slice that stands for more of the scan counts for more.
-    weight = np.maximum(scores, 1e-9) * (slabs[:, 1] - slabs[:, 0])
+    weight = np.maximum(scores[core], 1e-9) * (slabs[:, 1] - slabs[:, 0])
     x1, y1, x2, y2 = (float(one) for one in np.average(boxes, axis=0, weights=weight))
-    z = float(np.average(chain.z, weights=weight))
+    z = float(np.average(slices, weights=weight))
     # Pixel edges to voxel centres: the centre of pixel 0 lies half a pixel behind its edge.
     x_mm, y_mm, z_mm = grid.to_world(((x1 + x2) / 2 - 0.5, (y1 + y2) / 2 - 0.5, z)).tolist()
     dz, dy, dx = grid.spacing_mm_zyx
@@ -83,7 +93,7 @@ def nodule_of(chain: Chain, searched: Searched, grid: Grid, case_id: str) -> Fou
         label=chain.label,
         center_lps_mm=(x_mm, y_mm, z_mm),
         size_mm=((x2 - x1) * dx, (y2 - y1) * dy, (last - first) * dz),
-        diameter_mm=_diameter_mm(boxes, chain.z, searched, grid.spacing_mm_zyx),
+        diameter_mm=_diameter_mm(boxes, slices, searched, grid.spacing_mm_zyx),
         score=float(scores.max()),
         score_mean=float(scores.mean()),
         score_fused=float(scores.sum()) / (searched.rank(chain.z[-1]) - searched.rank(chain.z[0]) + 1),

@@ -8,7 +8,7 @@ from pathlib import Path
 from lungct.inference.join import JoinOptions
 from lungct.inference.link import LinkOptions
 from lungct.preprocessing.shard import WHOLE, Shard
-from lungct.registry import AMP, FUSE_IOU, LABEL_SHAPES, NODULE_SCORES, SEARCHED
+from lungct.registry import AMP, FUSE_IOU, LABEL_SHAPES, MIN_EXTENT_MM, NODULE_SCORES, SEARCHED
 from lungct.sources.pseudonym import Naming
 
 
@@ -44,6 +44,7 @@ class PredictOptions:
         searched: which slices of a scan are searched, one of ``SEARCHED``.
         link: how slice detections of a scan become nodules.
         join: how nodules that are parts of one are joined.
+        min_extent_mm: nodules whose slices span less along z are left out, but for those that the scan cuts off.
         drop_outliers: leave out slice detections that lie far from the others of their scan.
         nodule_score: which score of a nodule is its probability, one of ``NODULE_SCORES``.
         fp_rate: false positives per scan, of a COCO file per slice, at whose operating point nodules, or detections,
@@ -69,6 +70,7 @@ class PredictOptions:
     searched: str = SEARCHED[0]
     link: LinkOptions = field(default_factory=LinkOptions)
     join: JoinOptions = field(default_factory=JoinOptions)
+    min_extent_mm: float = MIN_EXTENT_MM
     drop_outliers: bool = False
     nodule_score: str = NODULE_SCORES[0]
     fp_rate: float | None = None

@@ -194,6 +194,7 @@ def _stated(run: Path, options: PredictOptions, scoring: Scoring) -> dict[str, A
         "searched": options.searched,
         "link": asdict(options.link),
         "join": asdict(options.join),
+        "min_extent_mm": options.min_extent_mm,
         "drop_outliers": options.drop_outliers,
         "nodule_score": options.nodule_score,
         "scoring": asdict(scoring),

@@ -31,6 +31,7 @@ from lungct.types import Detections, Progress, Scan
 RESULTS = "detections.json"
 NODULES = "nodules.csv"
 RECORD_SCHEMA = "lungct.found/1"
+TOLERANCE_MM = 1e-3
 
 
 @dataclass(frozen=True)
@@ -166,10 +167,17 @@ class ScanSearch:
         linked = link(
             found, grids.searched, options.link, join=options.join, case_id=scan.case_id, searched=grids.slices
         )
-        kept = [one for one in linked if self.scoring.keeps(one.by(by))]
+        kept = [one for one in linked if self.scoring.keeps(one.by(by)) and not self._too_thin(one, grids)]
         kept = [one if self.scoring.shown_by is None else one.calibrated(self.scoring.shown_by) for one in kept]
         kept = with_sides(kept, scan, self.lungs, self.options.outputs.lung_mask)
         return sorted(kept, key=lambda one: (-one.by(by), one.slices, one.box_xyxy_px))
+
+    def _too_thin(self, nodule: FoundNodule, grids: Grids) -> bool:
+        slabs = grids.slices.slabs((nodule.slices[0], nodule.slices[-1]))
+        first, last = float(slabs[0, 0]), float(slabs[-1, 1])
+        cut_off = first <= 0 or last >= grids.searched.shape_zyx[0]
+        extent_mm = (last - first) * grids.searched.spacing_mm_zyx[0]
+        return not cut_off and extent_mm < self.options.min_extent_mm - TOLERANCE_MM
 
 
 def _record(scan: Scan, grids: Grids, detections: int, nodules: int, files: Sequence[str]) -> Record:

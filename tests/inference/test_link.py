@@ -34,18 +34,20 @@ def spans(found: list[tuple[int, ...]]) -> list[tuple[int, int]]:
 
 
 def test_one_nodule_remembers_slices_scores_and_box() -> None:
-    marks = {z: on(z, square(30 + z, 20), scores=(score,)) for z, score in ((5, 0.2), (6, 0.8), (7, 0.4))}
+    marks = {z: on(z, square(30 + z, 20), scores=(score,)) for z, score in ((5, 0.2), (6, 0.8), (7, 0.5))}
     (nodule,) = link(marks, GRID, case_id="a")
     assert nodule.slices == (5, 6, 7)
     assert nodule.score == pytest.approx(0.8)
-    assert nodule.score_mean == pytest.approx(1.4 / 3)
-    assert nodule.score_fused == pytest.approx(1.4 / 3)
-    assert nodule.slice_scores == pytest.approx((0.2, 0.8, 0.4))
-    x = (35 * 0.2 + 36 * 0.8 + 37 * 0.4) / 1.4
+    assert nodule.score_mean == pytest.approx(1.5 / 3)
+    assert nodule.score_fused == pytest.approx(1.5 / 3)
+    assert nodule.slice_scores == pytest.approx((0.2, 0.8, 0.5))
+    # Slice 5 has less than half of the best score, and says nothing about the place.
+    x = (36 * 0.8 + 37 * 0.5) / 1.3
     assert nodule.box_xyxy_px == pytest.approx(square(x, 20))
-    z = (5 * 0.2 + 6 * 0.8 + 7 * 0.4) / 1.4
+    z = (6 * 0.8 + 7 * 0.5) / 1.3
     assert nodule.center_lps_mm == pytest.approx((-20 + 0.7 * (x - 0.5), -30 + 0.7 * 19.5, 100 + 1.25 * z))
-    assert nodule.size_mm == pytest.approx((5.6, 5.6, 3.75))
+    assert nodule.size_mm == pytest.approx((5.6, 5.6, 2.5))
+    assert nodule.ends_z_px == (6, 8)
 
 
 def test_a_missed_slice_counts_against_the_fused_score() -> None:
@@ -58,7 +60,10 @@ def test_a_missed_slice_counts_against_the_fused_score() -> None:
 def test_the_fused_box_and_score_are_those_of_weighted_box_fusion_of_the_slices() -> None:
     fuse = pytest.importorskip("lungct.inference.fuse")
     random = np.random.default_rng(0)
-    boxes, scores = np.array([square(30 + random.normal(), 20 + random.normal()) for _ in range(6)]), random.random(6)
+    boxes, scores = (
+        np.array([square(30 + random.normal(), 20 + random.normal()) for _ in range(6)]),
+        random.uniform(0.5, 1, 6),
+    )
     slices = np.array([3, 4, 6, 7, 8, 9])
     marks = {z: on(z, tuple(boxes[row]), scores=(scores[row],)) for row, z in enumerate(slices.tolist())}
     (nodule,) = link(marks, GRID)

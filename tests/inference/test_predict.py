@@ -471,6 +471,22 @@ def test_of_a_coarse_scan_the_slices_nearest_to_its_own_are_searched(run_folder:
     assert "searched" not in records[1]
 
 
+def test_what_spans_too_little_of_a_scan_is_left_out(run_folder: Path, tmp_path: Path) -> None:
+    write_scans(tmp_path / "scans", 9)
+    look = {"device": "cpu", "score_threshold": 0.0, "sheets": False, "labels": "none"}
+    verb.run(run_folder, tmp_path / "scans", tmp_path / "all", min_extent_mm=0, **look)
+    verb.run(run_folder, tmp_path / "scans", tmp_path / "few", **look)
+    rows, kept = (rows_of(tmp_path / name / "nodules.csv") for name in ("all", "few"))
+    depth = json.loads((tmp_path / "all/manifest.ndjson").read_text().splitlines()[1])["slices"]
+
+    def stays(row: dict[str, str]) -> bool:
+        first, last = int(row["slice_first"]), int(row["slice_last"])
+        return first == 0 or last == depth - 1 or (last - first + 1) * SPACING_XYZ[2] >= 2.5
+
+    assert [row["probability"] for row in kept] == [row["probability"] for row in rows if stays(row)]
+    assert 0 < len(kept) < len(rows)
+
+
 def test_points_of_one_model_looking_once_are_not_taken_for_those_of_several(run_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(run_folder, tmp_path / "run")
     write_scans(tmp_path / "scans", 4)
