@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lungct.explain.matching import matched
+from lungct.explain.matching import matched, on_crowd
 from lungct.explain.targets import best, detections_at
 from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth
 from lungct.types import BoolArray, Detections, FloatArray
@@ -52,18 +52,21 @@ def choose(
     """The detections of at least the threshold whose outcome is wanted, ``top`` at most, and all missed boxes.
 
     A detection is judged among all of at least the threshold, and numbered there: 0 is the best of the image. A box is
-    missed where none of them has found it at IoU .5; crowds are never missed.
+    missed where none of them has found it at IoU .5; crowds are never missed. A detection on a crowd region is neither
+    right nor wrong, and is left out.
 
     Args:
         outcomes: of ``registry.OUTCOMES``.
         numbers: only detections of these numbers; empty all.
     """
     kept = best(found, len(found), score_threshold)
-    annotations = matched(truth, image, kept)
+    annotations, neither = matched(truth, image, kept), on_crowd(truth, image, kept)
     wanted = [
         number
         for number, annotation in enumerate(annotations)
-        if ("fp" if annotation is None else "tp") in outcomes and (not numbers or number in numbers)
+        if ("fp" if annotation is None else "tp") in outcomes
+        and (not numbers or number in numbers)
+        and not neither[number]
     ][:top]
     chosen = [annotations[number] for number in wanted]
     lost = _missed(truth, image, annotations) if MISSED in outcomes else []

@@ -126,26 +126,32 @@ def read_maps(one: MapFile, truth: CocoTruth, image: CocoImage, detections: Dete
             there.
     """
     if one.first.suffix == ".npz":
-        maps = read_heatmaps(one.first, truth.categories)
-    else:
-        maps = _bare(one, truth, image, detections)
-    if maps.heatmaps.shape[1:] != (image.height, image.width):
-        height, width = maps.heatmaps.shape[1:]
-        raise InputError.of(one.first, f"maps are {width} x {height} pixels, the image {image.width} x {image.height}")
-    return maps
+        maps = read_heatmaps(one.first, truth.categories, raw=False)
+        _check_size(one.first, maps.heatmaps.shape[1:], image)
+        return maps
+    return _bare(one, truth, image, detections)
+
+
+def _check_size(path: Path, shape_yx: tuple[int, ...], image: CocoImage) -> None:
+    if shape_yx != (image.height, image.width):
+        height, width = shape_yx
+        raise InputError.of(path, f"maps are {width} x {height} pixels, the image {image.width} x {image.height}")
 
 
 def _bare(one: MapFile, truth: CocoTruth, image: CocoImage, detections: Detections | None) -> Heatmaps:
-    boxes = detections or _true_boxes(truth, image)
+    boxes = _true_boxes(truth, image) if detections is None else detections
     planes = {number: _levels(plane_of(path, image, "heatmap")) for number, path in one.paths.items()}
-    if set(planes) == {-1}:
-        numbers = list(range(len(boxes)))
-        heatmaps = np.broadcast_to(planes[-1], (len(boxes), *planes[-1].shape))
-    else:
-        numbers = sorted(number for number in planes if number >= 0)
-        if numbers and numbers[-1] >= len(boxes):
-            raise InputError.of(one.paths[numbers[-1]], f"is of box {numbers[-1]}, and the image has {len(boxes)}")
-        heatmaps = np.stack([planes[number] for number in numbers])
+    for number, path in one.paths.items():
+        _check_size(path, planes[number].shape, image)
+    numbers = [number for number in planes if number >= 0] or list(range(len(boxes)))
+    if -1 in planes and len(planes) > 1:
+        raise InputError.of(one.paths[-1], f"is of all boxes of the image, and {one.paths[numbers[0]].name} of one")
+    if max(numbers, default=-1) >= len(boxes):
+        raise InputError.of(one.paths[numbers[-1]], f"is of box {numbers[-1]}, and the image has {len(boxes)}")
+    if detections is None:
+        numbers = [number for number in numbers if not truth.annotations_of[image.id][number].iscrowd]
+    heatmaps = np.array([planes[number if number in planes else -1] for number in numbers])
+    heatmaps = heatmaps.reshape(len(numbers), image.height, image.width)
     return Heatmaps(
         image_id=image.id,
         method=one.method,
@@ -168,5 +174,5 @@ def _true_boxes(truth: CocoTruth, image: CocoImage) -> Detections:
 
 def _levels(plane: NDArray[Any]) -> FloatArray:
     """Gray levels as they are: rules see order and shares, so a PNG's 0..255 needs no division."""
-    levels: FloatArray = plane.astype(np.float32)
+    levels: FloatArray = plane.astype(np.float16 if plane.dtype == np.uint8 else np.float32)  # both exact
     return levels

@@ -13,7 +13,7 @@ from lungct.ct.geometry import to_canonical
 from lungct.errors import InputError
 from lungct.explain.index import stem_of
 from lungct.game.target import pixels_of
-from lungct.io.coco import CocoImage, CocoTruth
+from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth
 from lungct.io.coco_masks import mask_of
 from lungct.io.npz import read_arrays
 from lungct.io.png import read_gray
@@ -22,8 +22,29 @@ from lungct.types import BoolArray
 SUFFIXES = (".png", ".npz", ".nii.gz", ".nii")
 
 
+def crowd_of(truth: CocoTruth, image: CocoImage) -> BoolArray | None:
+    """(Y, X) pixels of the image's crowd regions, by their segmentation or else their box; None without any.
+
+    Raises:
+        InputError: a segmentation that cannot be read.
+    """
+    shape = (image.height, image.width)
+    regions = [one for one in truth.annotations_of[image.id] if one.iscrowd]
+    masks = [_own_mask(one, shape) for one in regions]
+    boxes = [pixels_of(shape, np.asarray(one.box_xyxy_px)) for one in regions]
+    found = [box if mask is None else mask for mask, box in zip(masks, boxes, strict=True)]
+    return np.logical_or.reduce(found) if found else None
+
+
+def _own_mask(annotation: CocoAnnotation, shape_yx: tuple[int, int]) -> BoolArray | None:
+    try:
+        return mask_of(annotation.segmentation, shape_yx)
+    except (ValueError, KeyError, TypeError) as problem:
+        raise InputError(f"annotation {annotation.id}: {problem}") from None
+
+
 def masks_of(truth: CocoTruth, image: CocoImage, folder: Path | None) -> list[BoolArray]:
-    """A (Y, X) mask per true box of the image, in the file's order.
+    """A (Y, X) mask per true box of the image, in the file's order, without crowd regions.
 
     Without a folder each annotation's own segmentation; with one, what of the image's mask lies in the box: of
     ``<image id>.png`` or ``.npz`` (array ``mask``), or of plane ``z_index`` of ``<case id>.nii.gz``.
@@ -35,13 +56,10 @@ def masks_of(truth: CocoTruth, image: CocoImage, folder: Path | None) -> list[Bo
     whole = None if folder is None else _plane(folder, image)
     masks = []
     for annotation in truth.annotations_of[image.id]:
-        if whole is None:
-            try:
-                mask = mask_of(annotation.segmentation, shape)
-            except (ValueError, KeyError, TypeError) as problem:
-                raise InputError(f"annotation {annotation.id}: {problem}") from None
-        else:
-            mask = whole & pixels_of(shape, np.asarray(annotation.box_xyxy_px))
+        if annotation.iscrowd:
+            continue
+        box = np.asarray(annotation.box_xyxy_px)
+        mask = _own_mask(annotation, shape) if whole is None else whole & pixels_of(shape, box)
         if mask is None or not mask.any():
             hint = "name a folder of masks with --masks, or play with --shape box or ellipse"
             raise InputError(f"annotation {annotation.id} of image {image.id} has no mask", hint)

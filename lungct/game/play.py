@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from lungct import registry
 from lungct.explain.base import MethodOptions
 from lungct.explain.controls import control_map
-from lungct.explain.matching import matched
+from lungct.explain.matching import matched, on_crowd
 from lungct.game.faithfulness.asked import Asked, Making, making_of
 from lungct.game.maps import MapFile, read_maps
-from lungct.game.masks import masks_of
+from lungct.game.masks import crowd_of, masks_of
 from lungct.game.options import GameOptions
 from lungct.game.row import FAILED, OK, Curve, Row
 from lungct.game.rules.base import NAN, Rule, Score, load_rules
@@ -120,6 +120,17 @@ class Page:
     asked: list[tuple[Row, Asked]] = field(default_factory=list)
 
     @cached_property
+    def boxes_xyxy_px(self) -> FloatArray:
+        """(N, 4) the true boxes; crowd regions are none."""
+        truths = [one.box_xyxy_px for one in self.game.truth.annotations_of[self.image.id] if not one.iscrowd]
+        return np.asarray(truths, dtype=np.float64).reshape(-1, 4)
+
+    @cached_property
+    def ignored(self) -> BoolArray | None:
+        """(Y, X) pixels of crowd regions, None without any."""
+        return crowd_of(self.game.truth, self.image)
+
+    @cached_property
     def masks(self) -> list[BoolArray]:
         options = self.game.options
         return masks_of(self.game.truth, self.image, options.masks) if options.shape == "mask" else []
@@ -127,10 +138,15 @@ class Page:
     def target(self, annotation: CocoAnnotation) -> Target:
         """The target of a true box, kept for the image's other maps."""
         if annotation.id not in self.targets:
-            box, every = np.asarray(annotation.box_xyxy_px), self.game.truth.boxes_of(self.image.id)
-            shape = (self.image.height, self.image.width)
+            box = np.asarray(annotation.box_xyxy_px)
             self.targets[annotation.id] = Target(
-                shape, box, every, self.game.options.shape, self.masks, self.image.spacing_mm_xy
+                (self.image.height, self.image.width),
+                box,
+                self.boxes_xyxy_px,
+                self.game.options.shape,
+                self.masks,
+                self.image.spacing_mm_xy,
+                self.ignored,
             )
         return self.targets[annotation.id]
 
@@ -138,20 +154,28 @@ class Page:
         """What a false positive is scored against: the box that it drew itself, which has no mask."""
         shape = "box" if self.game.options.shape == "box" else "ellipse"
         box = np.asarray(box_xyxy_px, dtype=np.float64)
-        return Target((self.image.height, self.image.width), box, box[None], shape, (), self.image.spacing_mm_xy)
+        size = (self.image.height, self.image.width)
+        return Target(size, box, box[None], shape, (), self.image.spacing_mm_xy, self.ignored)
+
+    def ranked(self, method: str, heatmap: FloatArray, target: Target) -> Saliency:
+        """The map as the rules read it, without the pixels that the target ignores."""
+        return Saliency(heatmap, self.game.options.thresholds.get(method), target.counted)
 
     def rows_of(self, maps: Heatmaps) -> Iterator[Row]:
         detections = Detections(self.image.id, maps.boxes_xyxy_px, maps.scores, maps.labels)
         missed = missed_in(maps)
         found = matched(self.game.truth, self.image, detections)
+        neither = on_crowd(self.game.truth, self.image, detections)
         for number, annotation in enumerate(found):
+            if neither[number]:
+                continue
             box, score = maps.boxes_xyxy_px[number], float(maps.scores[number])
             if annotation is not None and not missed[number]:
                 self.hit(number, detections, missed, annotation)
             target = self.own_target(box) if annotation is None else self.target(annotation)
             heatmap = maps.heatmaps[number]
-            problem = _problem(heatmap, maps, number, self.game.options.rules)
-            saliency = Saliency(heatmap, self.game.options.thresholds.get(maps.method))
+            saliency = self.ranked(maps.method, heatmap, target)
+            problem = _problem(saliency, maps, number, self.game.options.rules)
             stratum = "FP" if annotation is None else "FN" if missed[number] else "TP"
             base = _base(self.image, target, number, annotation, score, stratum, maps.method)
             if self.game.judge is not None and not problem:
@@ -164,7 +188,8 @@ class Page:
         if not problem:
             return rule(saliency, target)
         if self.game.options.rules == "thesis":  # which counted a map that failed as 0
-            return replace(rule(Saliency(np.zeros(target.shape_yx, np.float16)), target), value=0.0)
+            nothing = np.zeros(target.shape_yx, np.float16)
+            return replace(rule(Saliency(nothing, counted=target.counted), target), value=0.0)
         return NOTHING
 
     def hit(self, number: int, detections: Detections, missed: BoolArray, annotation: CocoAnnotation) -> None:
@@ -174,7 +199,7 @@ class Page:
     def rows_beside(self) -> Iterator[Row]:
         """The controls and the true mask, on the true positives."""
         for name, hit, target, heatmap in self.maps_beside():
-            saliency = Saliency(heatmap, self.game.options.thresholds.get(name))
+            saliency = self.ranked(name, heatmap, target)
             score = float(hit.detections.scores[hit.number])
             base = _base(self.image, target, hit.number, hit.annotation, score, "TP", name)
             if self.game.judge is not None:
@@ -222,14 +247,14 @@ def missed_in(maps: Heatmaps) -> BoolArray:
     return np.array([kind == "FN" for kind in kinds], dtype=bool)
 
 
-def _problem(heatmap: FloatArray, maps: Heatmaps, number: int, version: str) -> str:
+def _problem(saliency: Saliency, maps: Heatmaps, number: int, version: str) -> str:
     """Why a map cannot be scored; the constant control is constant on purpose, and the thesis scored constant maps."""
-    if not np.isfinite(heatmap).all():
+    if not saliency.finite:
         return "not finite"
     if maps.method in registry.CONTROLS or version == "thesis":
         return ""
     flag = maps.flags[number] if maps.flags else ""
-    return f"{flag} map" if flag else "constant map" if heatmap.min() == heatmap.max() else ""
+    return f"{flag} map" if flag else "constant map" if saliency.constant else ""
 
 
 def middle_slice(truth: CocoTruth, image: CocoImage) -> NDArray[np.int16] | None:

@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,30 +134,36 @@ def read_rows(path: Path) -> list[Row]:
     """
     try:
         with open(path, newline="", encoding="utf-8") as stream:
-            return [_row_of(line) for line in csv.DictReader(stream)]
+            lines = csv.reader(stream)
+            header = next(lines)
+            places = [header.index(name) for name in COLUMNS]
+            return [_row_of([line[place] for place in places]) for line in lines if line]
     except FileNotFoundError:
         raise InputError.of(path, "no such file") from None
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError) as problem:
+    except (OSError, UnicodeDecodeError, csv.Error, LookupError, ValueError, StopIteration) as problem:
         raise InputError.of(path, f"not a table of scores ({type(problem).__name__}: {problem})") from None
 
 
-def _row_of(line: dict[str, str]) -> Row:
-    values: dict[str, Any] = {name: line[name] for name in COLUMNS}
-    for name in _NUMBERS:
-        values[name] = float(values[name]) if values[name] else float("nan")
-    for name in ("image_id", "annotation_id"):
-        values[name] = _id(values[name])
-    values["detection"] = int(values["detection"])
-    return Row(**values)
+def _row_of(line: Sequence[str]) -> Row:
+    return Row(*(read(cell) for read, cell in zip(_READERS, line, strict=True)))
+
+
+def _number(text: str) -> float:
+    return float(text) if text else math.nan
+
+
+_READERS: Sequence[Callable[[str], Any]] = [
+    _number if name in _NUMBERS else _id if name in ("image_id", "annotation_id") else int if name == "detection" else str
+    for name in COLUMNS
+]
 
 
 def in_order(rows: Iterable[Row]) -> list[Row]:
     """Methods first and controls last, then rule, image and detection."""
-    return sorted(rows, key=_order)
+    beside = {name: place for place, name in enumerate((*registry.CONTROLS, registry.UPPER_BOUND), 1)}
+    rules = {name: place for place, name in enumerate(registry.EVERY_MEASURE)}
 
+    def place(row: Row) -> tuple[int, str, int, str, int]:
+        return beside.get(row.method, 0), row.method, rules[row.rule], str(row.image_id).zfill(12), row.detection
 
-def _order(row: Row) -> tuple[int, str, int, str, int]:
-    beside = (*registry.CONTROLS, registry.UPPER_BOUND)
-    place = beside.index(row.method) + 1 if row.method in beside else 0
-    rules = list(registry.EVERY_MEASURE)
-    return place, row.method, rules.index(row.rule), str(row.image_id).zfill(12), row.detection
+    return sorted(rows, key=place)

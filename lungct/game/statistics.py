@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm, rankdata, t, wilcoxon
+from scipy.stats import norm, rankdata, t
 
 from lungct.evaluation.paired import holm
 from lungct.types import FloatArray
@@ -15,6 +14,9 @@ from lungct.types import FloatArray
 FEWEST_PATIENTS = 6
 """Below it a two-sided signed-rank test cannot reach .05: 2 / 2^5 > .05."""
 LEVEL = 0.05
+MOST_EXACT = 50
+MOST_EXACT_TIES = 13
+"""Patients up to which a signed-rank test is exact without and with ties among their differences."""
 
 
 @dataclass(frozen=True)
@@ -123,13 +125,34 @@ def paired_tests(
 
 
 def signed_rank_p(differences: FloatArray) -> float:
-    """Two-sided p of Wilcoxon's signed-rank test, zeros left out; 1 where nothing is left."""
+    """Two-sided p of Wilcoxon's signed-rank test, zeros left out; 1 where nothing is left.
+
+    Exact up to 50 patients, with ties up to 13; else normal, with the variance corrected for ties: as
+    ``scipy.stats.wilcoxon`` chooses, in a fraction of its time.
+    """
     left = _differing(differences)
-    if not len(left):
+    count = len(left)
+    if not count:
         return 1.0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scipy warns of small samples and ties; the note says so in words
-        return float(wilcoxon(left).pvalue)
+    ranks = rankdata(np.abs(left))
+    for_a = float(ranks[left > 0].sum())
+    _, ties = np.unique(ranks, return_counts=True)
+    if count <= MOST_EXACT_TIES or (count <= MOST_EXACT and len(ties) == count):
+        return _exact_p(ranks, for_a)
+    spread = np.sqrt((count * (count + 1) * (2 * count + 1) - (ties**3 - ties).sum() / 2) / 24)
+    return float(2 * norm.sf(abs(for_a - count * (count + 1) / 4) / spread))
+
+
+def _exact_p(ranks: FloatArray, for_a: float) -> float:
+    """Twice the smaller tail of the sum of the ranks that a fair coin gives to one side, at most 1."""
+    halves = np.round(2 * ranks).astype(np.intp)  # ranks of ties are halves
+    ways = np.zeros(int(halves.sum()) + 1)
+    ways[0] = 1.0
+    for size in halves:
+        ways[size:] += ways[:-size].copy()
+    ways /= ways.sum()
+    at = round(2 * for_a)
+    return float(min(1.0, 2 * min(ways[: at + 1].sum(), ways[at:].sum())))
 
 
 def rank_biserial(differences: FloatArray) -> float:

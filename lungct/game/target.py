@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from lungct.types import BoolArray, FloatArray, IntArray
@@ -25,6 +27,8 @@ class Target:
         shape: what a nodule's pixels are: those of its ``box``, of the ``ellipse`` in it, or of its ``mask``.
         masks: N (Y, X) masks in the order of the boxes, for ``mask``.
         spacing_mm_xy: pixel spacing, None unknown.
+        ignored: (Y, X) pixels of crowd regions, None where there are none. What of them is no nodule's is left out of
+            the image: a map gains and loses nothing there. Flat pixels are numbered among those that are left.
     """
 
     shape_yx: tuple[int, int]
@@ -33,11 +37,21 @@ class Target:
     shape: str = "box"
     masks: Sequence[BoolArray] = ()
     spacing_mm_xy: tuple[float, float] | None = None
+    ignored: BoolArray | None = None
 
-    @property
+    @cached_property
+    def counted(self) -> BoolArray | None:
+        """(Y X,) pixels that are not ignored, None for all."""
+        return None if self.ignored is None else (~self.ignored | self._inside_any).reshape(-1)
+
+    @cached_property
     def pixels(self) -> int:
         """n, the pixels of the image."""
-        return self.shape_yx[0] * self.shape_yx[1]
+        return self.shape_yx[0] * self.shape_yx[1] if self.counted is None else int(self.counted.sum())
+
+    def _flat(self, plane: NDArray[Any]) -> NDArray[Any]:
+        flat = plane.reshape(-1)
+        return flat if self.counted is None else flat[self.counted]
 
     @cached_property
     def own(self) -> int:
@@ -57,7 +71,12 @@ class Target:
     @cached_property
     def inside_flat(self) -> IntArray:
         """(a,) flat pixels of the nodule."""
-        return np.flatnonzero(self.inside)
+        return np.flatnonzero(self.inside_of_flat)
+
+    @cached_property
+    def inside_of_flat(self) -> BoolArray:
+        """(n,) which flat pixels are the nodule's."""
+        return self._flat(self.inside)
 
     @property
     def area(self) -> int:
@@ -65,9 +84,16 @@ class Target:
         return len(self.inside_flat)
 
     @cached_property
+    def _inside_any(self) -> BoolArray:
+        if len(self.boxes_xyxy_px) == 1:
+            return self.inside
+        found: BoolArray = np.any([self._mask_of(number) for number in range(len(self.boxes_xyxy_px))], axis=0)
+        return found
+
+    @cached_property
     def inside_any_flat(self) -> IntArray:
         """Flat pixels of any true nodule of the image."""
-        return np.flatnonzero(np.any([self._mask_of(number) for number in range(len(self.boxes_xyxy_px))], axis=0))
+        return np.flatnonzero(self._flat(self._inside_any))
 
     @cached_property
     def others_flat(self) -> IntArray:
@@ -82,9 +108,8 @@ class Target:
         centre of its nearest pixel.
         """
         if self.shape == "box":
-            return box_distance_px(self.shape_yx, self.box_xyxy_px).reshape(-1)
-        distance: FloatArray = distance_transform_edt(~self.inside)
-        return distance.reshape(-1)
+            return self._flat(box_distance_px(self.shape_yx, self.box_xyxy_px))
+        return self._flat(distance_transform_edt(~self.inside))
 
     @cached_property
     def mean_distance_px(self) -> float:
@@ -94,7 +119,9 @@ class Target:
     def nearest_px(self, count: int) -> float:
         """Mean distance of the ``count`` nearest pixels."""
         if count not in self._nearest:
-            self._nearest[count] = float(np.partition(self.distance_px, count - 1)[:count].mean())
+            near = self.distance_px[self.distance_px <= 2 * self.diameter_px]  # most of an image lies far away
+            near = near if len(near) >= count else self.distance_px
+            self._nearest[count] = float(np.partition(near, count - 1)[:count].mean())
         return self._nearest[count]
 
     @cached_property
@@ -137,9 +164,8 @@ class Target:
         if self.shape == "mask":
             y, x = (float(axis.mean()) + 0.5 for axis in np.nonzero(self.inside))
         down, across = (np.arange(size) + 0.5 for size in self.shape_yx)
-        off = np.hypot.outer((down - y) * self.spacing_mm_xy[1], (across - x) * self.spacing_mm_xy[0])
-        found: FloatArray = off.reshape(-1)
-        return found
+        off_y, off_x = (down - y) * self.spacing_mm_xy[1], (across - x) * self.spacing_mm_xy[0]
+        return self._flat(np.sqrt(np.add.outer(off_y**2, off_x**2)))
 
 
 def pixels_of(shape_yx: tuple[int, int], box_xyxy_px: FloatArray, *, ellipse: bool = False) -> BoolArray:

@@ -48,10 +48,11 @@ def tuned_thresholds(
             for place, annotation in enumerate(matched(truth, image, detections)):
                 if annotation is not None and not missed[place] and np.isfinite(maps.heatmaps[place]).all():
                     page.hit(place, detections, missed, annotation)
-                    curves[one.method].append(_iou_at(Saliency(maps.heatmaps[place]), page.target(annotation)))
+                    target = page.target(annotation)
+                    curves[one.method].append(_iou_at(page.ranked(one.method, maps.heatmaps[place], target), target))
                     patients[one.method].append(image.patient_id)
         for name, _, target, heatmap in page.maps_beside():
-            curves[name].append(_iou_at(Saliency(heatmap), target))
+            curves[name].append(_iou_at(page.ranked(name, heatmap, target), target))
             patients[name].append(image.patient_id)
         progress("maps tuned on", number, len(images))
     return {method: _best(np.array(found), patients[method]) for method, found in sorted(curves.items())}

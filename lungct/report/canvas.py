@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from lungct.io import atomic
@@ -65,15 +66,20 @@ _NO_PROVENANCE: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {
 def draw(paint: Callable[[Figure], None], *, height_in: float, formats: tuple[str, ...]) -> dict[str, bytes]:
     """Let ``paint`` draw on a fresh sheet and return its bytes per format (``png``, ``svg``)."""
     with matplotlib.rc_context(_STYLE):
-        sheet = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+        sheet = Figure(figsize=(WIDTH_IN, height_in), dpi=PNG_DPI, layout="constrained")
         FigureCanvasAgg(sheet)
         paint(sheet)
+        sheet.draw_without_rendering()
+        sheet.set_layout_engine("none")  # laid out once; savefig would do it twice a format
         return {name: _encoded(sheet, name) for name in formats}
 
 
 def _encoded(sheet: Figure, name: str) -> bytes:
     stream = io.BytesIO()
-    sheet.savefig(stream, format=name, dpi=PNG_DPI, metadata=_NO_PROVENANCE[name])
+    if name == "png":
+        FigureCanvasAgg(sheet).print_png(stream, metadata=_NO_PROVENANCE[name])
+    else:
+        FigureCanvasSVG(sheet).print_svg(stream, metadata=_NO_PROVENANCE[name])
     return stream.getvalue()
 
 

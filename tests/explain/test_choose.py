@@ -57,6 +57,13 @@ def test_a_missed_box_is_the_true_one_and_a_crowd_is_none() -> None:
     assert [one.id for one in chosen.annotations if one] == [6]
 
 
+def test_a_detection_on_a_crowd_is_not_explained() -> None:
+    found = Detections(1, np.array([(0, 0, 5, 5), (10, 10, 20, 20)], np.float32), np.array([0.9, 0.8]), np.ones(2, int))
+    chosen = choose(TRUTH, IMAGE, found, top=9, score_threshold=0.3)
+    assert chosen.kinds == ("TP",)
+    np.testing.assert_allclose(chosen.detections.scores, [0.8])
+
+
 def test_by_number_among_all_of_the_image() -> None:
     np.testing.assert_allclose(pick(numbers=(1,)).detections.scores, [0.8])
     np.testing.assert_allclose(pick(numbers=(0, 2)).detections.scores, [0.9, 0.5])

@@ -15,6 +15,7 @@ from lungct.errors import InputError, UsageError
 from lungct.game.maps import map_files, read_maps
 from lungct.game.options import GameOptions
 from lungct.game.run import segmentation_game
+from lungct.game.saliency import Saliency
 from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth, read_truth, write_detections, write_truth
 from lungct.io.coco_masks import mask_of, unpacked
 from lungct.io.nifti import write_nifti
@@ -134,6 +135,30 @@ def test_pictures_beside_an_npz_are_its_overlays(truth: CocoTruth, tmp_path: Pat
     files = map_files(tmp_path / "maps", truth)
     assert list(files) == [0]
     assert len(files[0]) == 1
+
+
+def test_a_map_of_all_boxes_and_one_of_the_first_are_one_too_many(truth: CocoTruth, tmp_path: Path) -> None:
+    (tmp_path / "maps" / "cam").mkdir(parents=True)
+    for name in ("1.png", "1_0.png"):
+        Image.fromarray(plane(BOXES[0])).save(tmp_path / "maps" / "cam" / name)
+    with pytest.raises(InputError, match="all boxes"):
+        game(tmp_path / "maps", tmp_path / "truth.json", tmp_path / "game", QUICK)
+
+
+def test_negative_values_and_minus_zero_are_ranked(tmp_path: Path) -> None:
+    """Half floats are counted, other ones sorted: the same levels."""
+    random = np.random.default_rng(0)
+    heatmap = np.round(random.normal(0, 3, SHAPE), 1).astype(np.float16)
+    heatmap[0, :3] = (-0.0, 0.0, -0.0)
+    half, single = Saliency(heatmap), Saliency(heatmap.astype(np.float32))
+    np.testing.assert_array_equal(half.values, single.values)
+    np.testing.assert_array_equal(half.level, single.level)
+    np.testing.assert_array_equal(half.sizes, single.sizes)
+    np.testing.assert_array_equal(half.brightest, single.brightest)
+    heatmap[3, 3] = np.nan
+    assert half.finite
+    assert not Saliency(heatmap).finite
+    assert not Saliency(heatmap.astype(np.float64)).finite
 
 
 def test_what_is_no_map_is_refused(truth: CocoTruth, tmp_path: Path) -> None:

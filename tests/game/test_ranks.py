@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
-from scipy.stats import friedmanchisquare, studentized_range, t
+from scipy.stats import friedmanchisquare, studentized_range, t, wilcoxon
 
 from lungct.game.ranks import critical_difference, rank_test
 from lungct.game.statistics import (
@@ -59,6 +61,22 @@ def test_rank_biserial_by_hand() -> None:
     assert rank_biserial(np.array([1.0, -2, 3, 0])) == pytest.approx((1 + 3 - 2) / 6)
     assert rank_biserial(np.array([1.0, 2])) == 1
     assert rank_biserial(np.zeros(3)) == 0
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("count", [1, 2, 5, 9, 13, 14, 31, 50, 51, 120])
+def test_signed_ranks_are_scipys(count: int, ties: bool) -> None:
+    """Exact, exact with ties, and normal; zeros are left out."""
+    random = np.random.default_rng(count)
+    for shift in (0.0, 0.4):
+        values = random.normal(shift, 1, count)
+        values = np.round(2 * values) / 2 if ties else values
+        values = values[values != 0]
+        if len(values):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                expected = wilcoxon(values).pvalue
+            assert signed_rank_p(np.append(values, 0.0)) == pytest.approx(expected, rel=1e-9)
 
 
 def test_power_notes() -> None:

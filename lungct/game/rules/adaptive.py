@@ -31,7 +31,7 @@ def thesis_adaptive(saliency: Saliency, target: Target) -> Score:
     """As published: the image's first box only, ties in raster order."""
     first = first_box(target)
     count = published_count(first, MARGIN)
-    value = float(first.inside.reshape(-1)[saliency.raster_top(count)].mean())
+    value = float(first.inside_of_flat[saliency.raster_top(count)].mean())
     return Score(value, first.area / first.pixels, min(1.0, first.area / count))
 
 

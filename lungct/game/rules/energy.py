@@ -22,7 +22,7 @@ def energy(saliency: Saliency, target: Target) -> Score:
     """Share of the map's mass inside the nodule."""
     if saliency.mass <= 0:
         return none_because("no positive value in the map")
-    value = float(saliency.positive[target.inside_flat].sum()) / saliency.mass
+    value = saliency.mass_in(target.inside_flat) / saliency.mass
     return Score(value, target.area / target.pixels, 1.0)
 
 
@@ -32,7 +32,7 @@ def energy_elsewhere(saliency: Saliency, target: Target) -> Score:
         return none_because("no other true nodule in the image")
     if saliency.mass <= 0:
         return none_because("no positive value in the map")
-    value = float(saliency.positive[target.others_flat].sum()) / saliency.mass
+    value = saliency.mass_in(target.others_flat) / saliency.mass
     return Score(value, len(target.others_flat) / target.pixels, 0.0)
 
 
