@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import io
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,10 +152,8 @@ def _number(text: str) -> float:
     return float(text) if text else math.nan
 
 
-_READERS: Sequence[Callable[[str], Any]] = [
-    _number if name in _NUMBERS else _id if name in ("image_id", "annotation_id") else int if name == "detection" else str
-    for name in COLUMNS
-]
+_WHOLE: Mapping[str, Callable[[str], Any]] = {"image_id": _id, "annotation_id": _id, "detection": int}
+_READERS = [_WHOLE.get(name, _number if name in _NUMBERS else str) for name in COLUMNS]
 
 
 def in_order(rows: Iterable[Row]) -> list[Row]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lungct import registry
-from lungct.game.faithfulness.estimate import estimate, rehearsed, said, sample_of
+from lungct.game.faithfulness.estimate import estimate, rehearsed, sample_of
 from lungct.game.maps import MapFile, map_files
 from lungct.game.options import GameOptions
 from lungct.game.parts import Parts
@@ -84,10 +84,14 @@ def _played(
 ) -> tuple[list[Row], list[Curve]]:
     rows: list[Row] = []
     curves: list[Curve] = []
-    first, rest = sample_of(images) if game.judge is not None else ([], list(images))
+    left = [image for image in images if game.judge is not None and not parts.has(image.id)]
+    first = sample_of(left)[0]
+    rest = [image for image in images if image not in first]
     for number, image in enumerate([*first, *rest], 1):
+        if game.judge is not None and number == 2 <= len(first):
+            game.judge.spent.forget()
         if game.judge is not None and number == len(first) + 1:
-            logger.warning("faithfulness will take about %s", said(estimate(game, rest, files, parts)))
+            logger.warning("faithfulness will take about %s", estimate(game, rest, files, parts))
         found = parts.rows_of(image.id)
         mine = parts.keep(image.id, *game.rows_of(image, files[image.id])) if found is None else found
         rows += mine[0]
@@ -168,7 +172,11 @@ def plan(heatmaps: Path, truth_path: Path, options: GameOptions) -> dict[str, An
     beside = [*registry.CONTROLS, registry.UPPER_BOUND] if options.controls else []
     seconds = {}
     if options.faithfulness is not None:
-        seconds = {"faithfulness_seconds": round(rehearsed(Game.of(truth, options, files), images, files), 1)}
+        cost = rehearsed(Game.of(truth, options, files), images, files)
+        seconds = {
+            "faithfulness_processor_seconds": round(cost.processor_s, 1),
+            "faithfulness_seconds": round(cost.clock_s, 1),
+        }
     return {
         **seconds,
         "map_files": sum(len(one.paths) for image in images for one in files[image.id]),

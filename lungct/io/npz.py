@@ -26,7 +26,7 @@ _LAYOUT = (
     "may be there: scores (D,), labels (D,), image_id, method"
 )
 _OF_MAPS = ("heatmaps", "boxes_xyxy_px", "scores", "labels", "image_id", "method", "flags", "provenance")
-_UNREADABLE = (
+_UNREADABLE: tuple[Any, ...] = (
     OSError,
     ValueError,
     EOFError,

@@ -77,9 +77,9 @@ def draw(paint: Callable[[Figure], None], *, height_in: float, formats: tuple[st
 def _encoded(sheet: Figure, name: str) -> bytes:
     stream = io.BytesIO()
     if name == "png":
-        FigureCanvasAgg(sheet).print_png(stream, metadata=_NO_PROVENANCE[name])
+        FigureCanvasAgg(sheet).print_png(stream, metadata=_NO_PROVENANCE[name])  # type: ignore[no-untyped-call]
     else:
-        FigureCanvasSVG(sheet).print_svg(stream, metadata=_NO_PROVENANCE[name])
+        FigureCanvasSVG(sheet).print_svg(stream, metadata=_NO_PROVENANCE[name])  # type: ignore[no-untyped-call]
     return stream.getvalue()
 
 

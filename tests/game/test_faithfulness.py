@@ -227,7 +227,7 @@ def test_a_map_is_made_again_as_it_was_made(missed: Path, method: str, how: dict
     cases = judged_cases(missed, GameOptions(bootstrap=0, faithfulness=faith, names=("adaptive",)))
     assert cases
     for case in cases:
-        again = made_again(case, case.network, case.subject.image_hu)
+        again = made_again(case, case.network, case.subject.image_hu, "nothing")
         np.testing.assert_allclose(again, case.heatmap.astype(np.float32), atol=2e-3)
         maps = read_heatmaps(missed / "heatmaps" / method / f"{case.subject.detections.image_id}.npz")
         assert case.score == pytest.approx(float(maps.scores[case.number]), abs=1e-5)
@@ -255,20 +255,21 @@ def test_noise_beside_the_maps_is_made_again_from_the_games_seed(maps: Path) -> 
     noise = [case for case in cases if case.method == "uniform"]
     assert noise
     for case in noise:
-        again = made_again(case, case.network, case.subject.image_hu)
+        again = made_again(case, case.network, case.subject.image_hu, "nothing")
         np.testing.assert_allclose(again, case.heatmap.astype(np.float32), atol=2e-3)
 
 
 @pytest.mark.slow
 def test_the_estimate_is_met(maps: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Within 30 %, on a machine that does nothing else."""
+    """Within 30 %, in seconds of the processors, which hold whatever else the machine does."""
     options = GameOptions(bootstrap=0, faithfulness=FaithOptions(maps / "run", steps=30), names=("adaptive",))
     arguments = (maps / "heatmaps", maps / "slices" / "test.json")
-    told = plan(*arguments, options)["faithfulness_seconds"]
-    start = time.perf_counter()
+    told = plan(*arguments, options)["faithfulness_processor_seconds"]
+    start = time.process_time()
     game(*arguments, maps / "game", options)
-    assert told == pytest.approx(time.perf_counter() - start, rel=0.3)
+    assert told == pytest.approx(time.process_time() - start, rel=0.3)
     assert "faithfulness will take about" in caplog.text
+    assert "of processor time" in caplog.text
     assert json.loads((maps / "game" / "summary.json").read_text())["rows"]
 
 

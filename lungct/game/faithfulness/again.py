@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
@@ -10,7 +12,7 @@ from lungct import registry
 from lungct.explain.base import finish, load_method
 from lungct.explain.network import Network
 from lungct.explain.targets import open_image
-from lungct.game.faithfulness.base import Case
+from lungct.game.faithfulness.base import Case, Heats
 from lungct.types import FloatArray
 
 
@@ -19,8 +21,18 @@ def can_be_made(case: Case) -> bool:
     return case.method in registry.METHODS
 
 
-def made_again(case: Case, network: Network, image_hu: NDArray[np.int16]) -> FloatArray:
-    """(Y, X) float32 map of the same detection in 0..1, made as the first was; zeros where there is none."""
+def made_again(case: Case, network: Network, image_hu: NDArray[np.int16], change: Hashable) -> FloatArray:
+    """(Y, X) float32 map of the same detection in 0..1, made as the first was; zeros where there is none.
+
+    A method makes the maps of all of an image's detections at once; they are kept under what was changed.
+    """
+    if change not in case.again:
+        case.again[change] = _all_again(case, network, image_hu)
+    again: FloatArray = case.again[change][case.number].astype(np.float32)
+    return again
+
+
+def _all_again(case: Case, network: Network, image_hu: NDArray[np.int16]) -> Heats:
     made, spacing = case.made, case.subject.spacing_mm_yx
     subject = open_image(
         network,
@@ -32,9 +44,7 @@ def made_again(case: Case, network: Network, image_hu: NDArray[np.int16]) -> Flo
         missed=case.missed,
         spacing_mm_xy=None if spacing is None else (spacing[1], spacing[0]),
     )
-    maps, _ = finish(load_method(case.method)(subject, made.options), subject.geometry)
-    again: FloatArray = maps[case.number].astype(np.float32)
-    return again
+    return finish(load_method(case.method)(subject, made.options), subject.geometry)[0]
 
 
 def rank_correlation(a: FloatArray, b: FloatArray) -> float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,6 +21,9 @@ from lungct.explain.network import Network
 from lungct.game.faithfulness.asked import Making
 from lungct.game.saliency import Saliency
 from lungct.types import BoolArray, FloatArray
+
+Heats: TypeAlias = NDArray[np.float16]
+"""(D, Y, X) maps."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Case:
         heatmap: (Y, X) on the stored slice.
         method: that made it, a name of ``registry.METHODS`` if it can be run again.
         made: how, as far as known.
+        again: maps of all the image's detections by this method that were made again, by what was changed.
     """
 
     network: Network
@@ -60,6 +65,7 @@ class Case:
     method: str
     made: Making
     settings: Settings
+    again: dict[Hashable, Heats] = field(default_factory=dict)
     curves: dict[str, FloatArray] = field(default_factory=dict)
 
     @cached_property

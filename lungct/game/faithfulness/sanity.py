@@ -42,8 +42,10 @@ def sanity(case: Case) -> Mapping[str, float]:
     start = case.heatmap.astype(np.float32)
     found = {}
     for name, cascading in (("sanity-cascading", True), ("sanity-independent", False)):
-        networks = randomised(case.network, case.settings.seed, cascading)
-        alike = [abs(rank_correlation(start, made_again(case, one, case.subject.image_hu))) for one in networks]
+        alike = []
+        for stage, network in zip(STAGES, randomised(case.network, case.settings.seed, cascading), strict=True):
+            again = made_again(case, network, case.subject.image_hu, (name, stage))
+            alike.append(abs(rank_correlation(start, again)))
         found[name] = float(np.mean(alike))
     return found
 

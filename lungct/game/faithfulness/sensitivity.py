@@ -36,7 +36,8 @@ def sensitivity(case: Case) -> Mapping[str, float]:
     for draw in range(case.settings.draws):
         noise = np.random.default_rng((case.settings.seed, draw)).normal(0, level, image_hu.shape)
         noisy = np.clip(np.round(image_hu + noise), *registry.HU_CLIP).astype(np.int16)
-        changes.append(float(np.linalg.norm(made_again(case, case.network, noisy) - start)) / max(size, 1e-12))
+        again = made_again(case, case.network, noisy, ("noise", draw))
+        changes.append(float(np.linalg.norm(again - start)) / max(size, 1e-12))
     return {"max-sensitivity": max(changes)}
 
 
