@@ -118,7 +118,7 @@ def show_table(table: Table) -> None:
     for column in table.columns:
         drawn.add_column(column)
     for row in table.rows:
-        drawn.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row))
+        drawn.add_row(*(f"{cell:z.3f}" if isinstance(cell, float) else str(cell) for cell in row))
     console = Console(stderr=True)
     if not console.is_terminal:
         console = Console(stderr=True, width=120)

@@ -154,5 +154,5 @@ def _tile(pictures: Pictures, row: Row, which: str) -> Tile:
         box_xyxy_px=maps.boxes_xyxy_px[row.detection],
         true_boxes_xyxy_px=game.truth.boxes_of(image.id),
         spacing_mm_xy=image.spacing_mm_xy,
-        words=f"{row.method}, {which}: {row.normalised:.2f}",
+        words=f"{row.method}, {which}: {row.normalised:z.2f}",
     )

@@ -55,7 +55,9 @@ def leaderboard(game: Mapping[str, Any]) -> list[Table]:
             [method_name(name), *(number((value.get((name, rule)) or {}).get(key)) for rule in rules)]
             for name in methods
         ]
-        tables.append(without_empty(Table(caption, ("method", *rules), cells)))
+        less = [rule for rule in rules if rule in registry.LESS_IS_BETTER]
+        words = f"{caption}; less is better of {', '.join(less)}" if less else caption
+        tables.append(without_empty(Table(words, ("method", *rules), cells)))
     return tables
 
 

@@ -122,7 +122,7 @@ def _game_tile(outputs: Outputs) -> list[tuple[str, str, str]]:
     """The best method of the game, beside the control that explains nothing."""
     rows = (outputs.game or {}).get("rows") or []
     scored = [row for row in rows if isinstance(row.get("normalised"), (int, float)) and row.get("rule") == TILE_RULE]
-    methods = [row for row in scored if row.get("method") not in registry.CONTROLS]
+    methods = [row for row in scored if row.get("method") not in (*registry.CONTROLS, registry.UPPER_BOUND)]
     if not methods:
         return []
     best = max(methods, key=lambda row: float(row["normalised"]))

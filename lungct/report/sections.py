@@ -56,11 +56,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Section:
-    """Tables, figures and notes of one stage."""
+    """Notes, figures and tables of one stage, in this order; ``leading`` tables go before the figures."""
 
     tables: Sequence[Table] = ()
     figures: Sequence[Picture] = ()
     notes: Sequence[str] = field(default=())
+    leading: Sequence[Table] = ()
 
 
 def picture(data: bytes, suffix: str, alt: str, caption: str = "", *, control: bool = False) -> Picture:
@@ -178,15 +179,15 @@ def game_section(outputs: Outputs) -> Section | None:
         "boxes": "Spread of the normalised scores over patients, by rule and method.",
         "sizes": "Normalised score over the nodule's diameter, by method.",
         "curves": "Detection score while pixels are taken away or put in, hottest first, by method.",
-        "maps": "The maps that scored best and worst under the pointing of each method.",
+        "maps": "The maps of each method that scored best and worst under the rule in its heading.",
     }
     figures = _kept(outputs.places.game, alts) if rows else []
     if rows and not figures:
         figures = [_drawn(lambda path: figure.game_bars(path, rows), ".svg", alts["game"])]
-    tables = [*game_tables.leaderboard(game), *game_tables.game_tables(game)]
+    tables = game_tables.game_tables(game)
     tables += [one for one in (game_tables.ranks_table(game), game_tables.tests_table(game)) if one is not None]
     notes = [*([] if rows else ["No heatmap was scored."]), *([str(game["note"])] if game.get("note") else [])]
-    return Section(tables, figures, notes)
+    return Section(tables, figures, notes, game_tables.leaderboard(game))
 
 
 def case_groups(outputs: Outputs, count: int, progress: Progress) -> list[Group] | None:

@@ -105,7 +105,7 @@ def number(value: Any, *, signed: bool = False) -> str:
     """Three decimals, or a dash for nothing and for NaN."""
     if not isinstance(value, (int, float)) or not math.isfinite(value):
         return NONE
-    return f"{value:+.3f}" if signed else f"{value:.3f}"
+    return f"{value:+z.3f}" if signed else f"{value:z.3f}"
 
 
 def probability(value: Any) -> str:

@@ -174,6 +174,18 @@ def test_absolute_paths_do_not_leave_the_machine(run_folder: Path, tmp_path: Pat
     assert "jane" not in (tmp_path / "report.html").read_text()
 
 
+def test_the_leaderboard_leads_and_no_upper_bound_is_called_the_best(run_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(run_folder / "game", tmp_path / "game")
+    summary = json.loads((tmp_path / "game" / "summary.json").read_text())
+    best = {**next(row for row in summary["rows"] if row["rule"] == "adaptive"), "normalised": 0.5}
+    bound = {**best, "method": registry.UPPER_BOUND, "normalised": 1.0}
+    (tmp_path / "game" / "summary.json").write_text(json.dumps({**summary, "rows": [best, bound]}))
+    words = write(tmp_path, tmp_path / "report.html", cases=0).text
+    assert f"{best['method']}, 0 is chance" in words
+    source = (tmp_path / "report.html").read_text()
+    assert source.index("Leaderboard") < source.index("<figure>", source.index('id="game"'))
+
+
 def test_a_game_without_maps_says_so(run_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(run_folder / "game", tmp_path / "game")
     (tmp_path / "game" / "summary.json").write_text(json.dumps({"rows": [], "tests": [], "note": "None."}))
