@@ -9,13 +9,15 @@ their own box, apart. Maps may come from any tool, in folders named as their met
 <method>/<case id>.nii.gz over a whole scan, whose images name their plane in lungct.z_index.
 
 The truth is a COCO file whose images may name a patient, a case and a pixel spacing: lungct: {patient_id, case_id,
-spacing_mm}. With --shape mask nodules are COCO segmentations, or --masks holds <image id>.png, .npz (array mask) or
-<case id>.nii.gz. 'lungct info' lists the rules; each one's file states its formula and source.
+spacing_mm}; crowd regions are left out. With --shape mask nodules are COCO segmentations, or --masks holds <image
+id>.png, .npz (array mask) or <case id>.nii.gz. 'lungct info' lists the rules; each one's file states its formula and
+source.
 
 --faithfulness RUN asks the model itself, through the scorers of lungct explain, detection by detection: deletion and
 insertion in 100 steps over the box's area (ODAM), average drop and increase, ROAD, max-sensitivity under the slice's
-own noise, and sanity under randomised weights. It says first how long that takes; --measure picks some, --dry-run only
-tells. A map that is bright in the right place but marks nothing that moves the score explains nothing.
+own noise, and sanity under randomised weights. After three images it says what the rest takes, in seconds of all
+processors together, which hold on a busy machine too, and on the clock; --measure picks some, --dry-run only tells. A
+map that is bright in the right place but marks nothing that moves the score explains nothing.
 
 --rules thesis plays the three published rules with their flaws: fixed takes every pixel at or above the percentile, so
 a constant map selects all; adaptive and inverse-distance look at the image's first box alone, truncate the number of
