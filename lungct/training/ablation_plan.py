@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import itertools
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lungct.errors import InputError, UsageError
+from lungct.io.toml import nearest_key, read_toml
 from lungct.training.options import TrainOptions, preset_options
 
 SLICES = "slices"
@@ -73,20 +72,15 @@ def read_plan(path: Path) -> AblationPlan:
         InputError: not TOML, a table or key that is not known, no grid, an empty list in it.
         UsageError: options that cannot be, or runs that cannot be told apart.
     """
-    try:
-        document = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError.of(path, "no such file") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
-        raise InputError.of(path, f"not readable as TOML ({problem})") from None
+    document = read_toml(path)
     known = {one.name for one in dataclasses.fields(TrainOptions)} | {*SHORTENED, SLICES}
     for name, table in document.items():
         if name not in TABLES or not isinstance(table, dict):
-            raise InputError.of(path, f"unknown table or key '{name}'", _nearest(name, TABLES))
+            raise InputError.of(path, f"unknown table or key '{name}'", nearest_key(name, TABLES))
         for key in table:
             allowed = known if name in ("grid", "train") else set(TABLES[name])
             if key.replace("-", "_") not in allowed:
-                raise InputError.of(path, f"[{name}] has an unknown key '{key}'", _nearest(key, allowed))
+                raise InputError.of(path, f"[{name}] has an unknown key '{key}'", nearest_key(key, allowed))
     grid, common = (_underscored(document.get(name, {})) for name in ("grid", "train"))
     if not grid:
         raise InputError.of(path, "has no [grid]", 'such as detector = ["faster-rcnn", "retinanet"]')
@@ -138,8 +132,3 @@ def _name_of(factors: Mapping[str, Any]) -> str:
 
 def _underscored(table: Mapping[str, Any]) -> dict[str, Any]:
     return {key.replace("-", "_"): value for key, value in table.items()}
-
-
-def _nearest(name: str, names: Any) -> str:
-    near = difflib.get_close_matches(name.replace("-", "_"), sorted(names), 1, cutoff=0.0)
-    return f"did you mean {near[0]}?" if near else ""

@@ -14,7 +14,8 @@ from lungct.training.learner import make_learner
 from lungct.training.options import preset_options
 from tests.models.test_detector import small
 
-STEPS = 12
+STEPS = 6
+SIZE_PX = 48
 LOSSES = [pair for pair in itertools.product(CLASS_LOSSES, BOX_LOSSES) if "auto" not in pair]
 
 
@@ -24,23 +25,22 @@ LOSSES = [pair for pair in itertools.product(CLASS_LOSSES, BOX_LOSSES) if "auto"
 @pytest.mark.parametrize("detector", list(DETECTORS))
 def test_it_learns(detector: str, backbone: str, class_loss: str, box_loss: str) -> None:
     given = {"detector": detector, "backbone": backbone, "class_loss": class_loss, "box_loss": box_loss}
-    options = preset_options("tiny", {**given, "amp": "off", "ema": 0.0})
-    card = small(detector, backbone=backbone)
+    options = preset_options("tiny", {**given, "amp": "off"})
+    card = small(detector, backbone, width=0.25, norm="group")
     learner = make_learner(card, options, None, torch.device("cpu"), "")
     assert type(learner.detector) is type(build_detector(card))
-    random = torch.Generator().manual_seed(0)
-    images, targets = [], []
-    for place in (20, 34):
-        image = torch.rand(card.in_channels, 64, 64, generator=random) * 0.1
-        image[:, place : place + 12, place : place + 12] = 0.9
-        images.append(image)
-        box = torch.tensor([[float(place), place, place + 12, place + 12]])
-        targets.append({"boxes": box, "labels": torch.tensor([1]), "draw": torch.tensor(place)})
+    image = torch.rand(card.in_channels, SIZE_PX, SIZE_PX, generator=torch.Generator().manual_seed(0)) * 0.1
+    image[:, 10:24, 14:26] = 0.9
+    target = {
+        "boxes": torch.tensor([[14.0, 10.0, 26.0, 24.0]]),
+        "labels": torch.tensor([1]),
+        "draw": torch.tensor(0),  # the same samples in every step, so that losses can be compared
+    }
     learner.detector.train()
     losses = []
     for _ in range(STEPS):
         learner.begin(1e-3)
-        losses.append(learner.look((images, targets), 1.0)["loss"])
+        losses.append(learner.look(([image], [target]), 1.0)["loss"])
         learner.finish()
     assert all(map(math.isfinite, losses))
-    assert min(losses[-3:]) < losses[0]
+    assert sum(losses[-2:]) / 2 < losses[0]
