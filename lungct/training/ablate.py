@@ -20,7 +20,7 @@ from lungct.inference.predict import PredictOptions, predict
 from lungct.io import atomic
 from lungct.io.manifest import read_manifest, sha256_of
 from lungct.training.ablation_plan import AblationPlan, PlannedRun
-from lungct.training.options import Execution
+from lungct.training.options import NAMED_WEIGHTS, Execution
 from lungct.training.setup import learned_from, read_splits
 from lungct.training.train import train
 from lungct.types import Progress, no_progress
@@ -74,6 +74,7 @@ def ablate(
     if out.exists() and any(out.iterdir()) and not (overwrite or resume):
         raise OutputExists(f"{out} exists and is not empty", "add --resume to go on, or --overwrite to begin anew")
     execution = execution or Execution()
+    _check_inputs(plan)
     judging = _judging(plan, out / JUDGING, overwrite=overwrite)
     for number, planned in enumerate(plan.runs):
         progress("runs", number, len(plan.runs))
@@ -89,6 +90,16 @@ def ablate(
     rows = table_of(plan, out, document)
     atomic.write_bytes(out / f"{TABLE}.csv", _as_csv(rows))
     return {"rows": rows, "tests": document["tests"]}
+
+
+def _check_inputs(plan: AblationPlan) -> None:
+    """Find out before the first run begins whether the last one has what it learns from."""
+    for slices in dict.fromkeys(one.slices for one in plan.runs):
+        read_splits(slices)
+    for planned in plan.runs:
+        weights = planned.options.weights
+        if weights not in NAMED_WEIGHTS and not Path(weights).exists():
+            raise InputError.of(weights, "no such file or run folder", f"the run {planned.name} begins with it")
 
 
 def _train(planned: PlannedRun, places: _Places, execution: Execution, *, overwrite: bool, progress: Progress) -> None:

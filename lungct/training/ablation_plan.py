@@ -12,7 +12,9 @@ from typing import Any
 
 from lungct.errors import InputError, UsageError
 from lungct.io.toml import nearest_key, read_toml
-from lungct.training.options import TrainOptions, preset_options
+from lungct.registry import TTA
+from lungct.training.checks import check_choices, check_kinds
+from lungct.training.options import NAMED_WEIGHTS, PRESETS_ALONE, TrainOptions, preset_options
 
 SLICES = "slices"
 TABLES: Mapping[str, tuple[str, ...]] = {
@@ -64,6 +66,18 @@ class AblationPlan:
     seed: int = 0
     measures: tuple[str, ...] = field(default=())
 
+    def __post_init__(self) -> None:
+        check_kinds(self)
+        check_choices(self, {"tta": TTA})
+        for name, good in {
+            "score_threshold (0..1)": 0 <= self.score_threshold <= 1,
+            "bootstrap": self.bootstrap >= 0,
+        }.items():
+            if not good:
+                raise UsageError(f"{name} is out of range")
+        if any(not isinstance(one, str) for one in self.measures):
+            raise UsageError("measures takes a list of names")
+
 
 def read_plan(path: Path) -> AblationPlan:
     """Read a plan.
@@ -73,7 +87,7 @@ def read_plan(path: Path) -> AblationPlan:
         UsageError: options that cannot be, or runs that cannot be told apart.
     """
     document = read_toml(path)
-    known = {one.name for one in dataclasses.fields(TrainOptions)} | {*SHORTENED, SLICES}
+    known = {one.name for one in dataclasses.fields(TrainOptions)} - {*PRESETS_ALONE} | {*SHORTENED, SLICES}
     for name, table in document.items():
         if name not in TABLES or not isinstance(table, dict):
             raise InputError.of(path, f"unknown table or key '{name}'", nearest_key(name, TABLES))
@@ -92,7 +106,7 @@ def read_plan(path: Path) -> AblationPlan:
     truth = path.parent / judged.pop("truth") if "truth" in judged else runs[0].slices / "test.json"
     more = {**_underscored(document.get("predict", {})), **judged}
     if "measures" in more:
-        more["measures"] = tuple(more["measures"])
+        more["measures"] = tuple(more["measures"]) if isinstance(more["measures"], list) else (None,)
     return AblationPlan(runs, truth, **more)
 
 
@@ -117,7 +131,7 @@ def _runs(folder: Path, grid: Mapping[str, Sequence[Any]], common: Mapping[str, 
 
 
 def _is_path(weights: Any) -> bool:
-    return weights is not None and str(weights) not in ("none", "imagenet", "coco")
+    return weights is not None and str(weights) not in NAMED_WEIGHTS
 
 
 def _name_of(factors: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from lungct.io.coco import CocoTruth
 from lungct.models.card import ModelCard
 from lungct.models.draws import KEY
 from lungct.models.ranks import rank
+from lungct.models.young_norms import young_statistics
 from lungct.training.learner import Learner
 from lungct.training.options import TrainOptions
 from lungct.training.together import OwnPart, check_divides
@@ -103,7 +105,7 @@ def run_epoch(
     """
     torch.manual_seed(options.seed * 1_000_003 + epoch + 1)
     learner.detector.train()
-    rates, together = options.rates, options.accumulate
+    rates, together, from_scratch = options.rates, options.accumulate, options.weights == "none"
     per_epoch = steps_of(len(loader), together)
     sums: dict[str, float] = defaultdict(float)
     step, rate = epoch * per_epoch, 0.0
@@ -115,7 +117,9 @@ def run_epoch(
             learner.begin(rate)
         _mark_draws(loaded[1], options, epoch, number)
         share = 1 / min(together, len(loader) - number // together * together)
-        for name, value in learner.look(loaded, share).items():
+        with young_statistics(learner.detector, epoch * len(loader) + number) if from_scratch else nullcontext():
+            losses = learner.look(loaded, share)
+        for name, value in losses.items():
             if not math.isfinite(value):
                 raise UsageError(
                     f"the loss is not finite at step {step} of epoch {epoch + 1} ({name} = {value})",

@@ -4,15 +4,39 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lungct import registry
 from lungct.data.pools import SamplingOptions
 from lungct.errors import UsageError
 from lungct.models.losses import Losses
 from lungct.registry import HU_WINDOWS, STRIDES
+from lungct.training.checks import check_choices, check_kinds
 from lungct.training.schedule import Schedule
+
+CHOICES: Mapping[str, Collection[str]] = {
+    "detector": registry.DETECTORS,
+    "backbone": registry.BACKBONES,
+    "stem": registry.STEMS,
+    "norm": registry.NORMS,
+    "class_loss": registry.CLASS_LOSSES,
+    "box_loss": registry.BOX_LOSSES,
+    "optimizer": registry.OPTIMIZERS,
+    "schedule": registry.SCHEDULES,
+    "hu_window": registry.HU_WINDOWS,
+    "amp": registry.AMP,
+    "augment": registry.AUGMENTATIONS,
+    "sampling": registry.SAMPLINGS,
+}
+"""Training option -> what it may be."""
+
+NAMED_WEIGHTS = ("none", "imagenet", "coco")
+"""Weights that are no path."""
+
+PRESETS_ALONE = ("width", "fpn_channels", "head_units", "sampled_proposals")
+"""Options that no flag has; a preset chooses them."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +141,8 @@ class TrainOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_kinds(self)
+        check_choices(self, CHOICES)
         checks = {
             "--focal-alpha (0..1)": 0 <= self.focal_alpha <= 1,
             "--focal-gamma": 0 <= self.focal_gamma < math.inf,
@@ -210,7 +236,13 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 
 def preset_options(preset: str, given: Mapping[str, Any]) -> TrainOptions:
-    """The options of a preset, with those that are given (not None) on top."""
+    """The options of a preset, with those that are given (not None) on top.
+
+    Raises:
+        UsageError: no such preset, or options that cannot be.
+    """
+    if preset not in PRESETS:
+        raise UsageError(f"preset {preset!r} is none of {', '.join(PRESETS)}")
     chosen = {name: value for name, value in given.items() if value is not None}
     return TrainOptions(**{"preset": preset, **PRESETS[preset], **chosen})
 

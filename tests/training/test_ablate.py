@@ -128,3 +128,29 @@ def test_runs_are_checked_before_the_first_begins(tmp_path: Path) -> None:
     (tmp_path / "plan.toml").write_text('[grid]\nslices = ["a/x", "b/x"]\n')
     with pytest.raises(UsageError, match="two runs of the grid would be called x"):
         read_plan(tmp_path / "plan.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('detector = ["fcos", "retina-net"]', "detector 'retina-net' is none of .*: did you mean retinanet?"),
+        ('preset = ["tiny", "huge"]', "preset 'huge' is none of default, tiny"),
+        ('lr = ["fast"]', "lr takes a number, not 'fast'"),
+        ("epochs = [true]", "epochs takes a whole number, not True"),
+        ('lr = [0.1]\n[predict]\ntta = "flop"', "tta 'flop' is none of .*: did you mean flips?"),
+        ("lr = [0.1]\n[predict]\nscore-threshold = 2", "score_threshold .0..1. is out of range"),
+        ('lr = [0.1]\n[evaluate]\nmeasures = "ap@0.5"', "measures takes a list"),
+    ],
+)
+def test_values_that_cannot_be_are_told_before_the_first_run(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text(f"[grid]\n{text}\n")
+    with pytest.raises(UsageError, match=said):
+        read_plan(tmp_path / "plan.toml")
+
+
+def test_what_a_later_run_lacks_is_told_before_the_first(plan: Path, tmp_path: Path) -> None:
+    for more, said in (('slices = ["slices", "other"]', "no such folder"), ('weights = ["none", "x.npz"]', "fcos_x")):
+        plan.write_text(PLAN.format(more=more))
+        with pytest.raises(InputError, match=said):
+            ablate(read_plan(plan), tmp_path / "out", execution=ONE_THREAD)
+        assert not (tmp_path / "out").exists()
