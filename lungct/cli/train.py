@@ -20,6 +20,7 @@ from lungct import registry
 from lungct.cli import options, streams
 from lungct.cli import train_flags as flags
 from lungct.cli.result import Result, Table
+from lungct.errors import UsageError
 
 
 def run(
@@ -87,6 +88,7 @@ def run(
     from lungct.training.together import is_first
     from lungct.training.train import train
 
+    _check_one_of(find_lr=find_lr, show=show_augmentations is not None, dry_run=dry_run, resume=resume)
     names = {one.name for one in dataclasses.fields(TrainOptions)} - {"preset"}
     wanted = preset_options(preset, {name: value for name, value in given.items() if name in names})
     if show_augmentations is not None:
@@ -120,3 +122,13 @@ def run(
     rows = list(summary.facts().items())
     tables = [Table(("what", "value"), rows, "Trained")]
     return Result(output=out, data=summary.facts(), tables=tables, silent=not is_first())
+
+
+def _check_one_of(*, find_lr: bool, show: bool, dry_run: bool, resume: bool) -> None:
+    """Refuse flags that ask for two things."""
+    asked = {"--find-lr": find_lr, "--show-augmentations": show, "--dry-run": dry_run}
+    chosen = [name for name, wanted in asked.items() if wanted]
+    if resume and not dry_run:
+        chosen.append("--resume")
+    if len(chosen) > 1:
+        raise UsageError(f"{chosen[0]} does not go with {chosen[1]}", "give one of them")

@@ -17,6 +17,7 @@ from lungct.errors import InputError, UsageError
 from lungct.models.device import pick_device, use_threads
 from lungct.training.learner import make_learner
 from lungct.training.loop import training_batches
+from lungct.training.memory import advice, limit_gpu_memory
 from lungct.training.options import Execution, TrainOptions
 from lungct.training.setup import chosen_weights, make_card, read_splits
 from lungct.types import Progress, no_progress
@@ -70,6 +71,14 @@ def find_lr(
     execution = execution or Execution()
     use_threads(execution.threads)
     device = pick_device(execution.device)
+    limit_gpu_memory(device, execution.gpu_bytes)
+    with advice(options, execution.gpu_bytes):
+        return _find_lr(slices, options, execution, device, steps, progress)
+
+
+def _find_lr(
+    slices: Path, options: TrainOptions, execution: Execution, device: torch.device, steps: int, progress: Progress
+) -> RateTest:
     splits, weights = read_splits(slices), chosen_weights(options)
     card = make_card(splits.train, options, weights)
     learner = make_learner(card, options, weights, device, splits.digest)

@@ -18,7 +18,7 @@ from lungct.training.learner import Learner, make_learner
 from lungct.training.loop import steps_of, training_batches
 from lungct.training.memory import advice, limit_gpu_memory
 from lungct.training.options import Execution, TrainOptions
-from lungct.training.setup import chosen_weights, make_card, reached_share, read_splits
+from lungct.training.setup import anchor_facts, chosen_weights, make_card, reached_share, read_splits
 
 TIMED = 2
 """Steps that are timed, after one that is not."""
@@ -36,14 +36,18 @@ def plan(slices: Path, options: TrainOptions, execution: Execution | None = None
     use_threads(execution.threads)
     device = pick_device(execution.device)
     limit_gpu_memory(device, execution.gpu_bytes)
+    with advice(options, execution.gpu_bytes):
+        return _plan(slices, options, device)
+
+
+def _plan(slices: Path, options: TrainOptions, device: torch.device) -> dict[str, Any]:
     splits = read_splits(slices)
     weights = chosen_weights(options)
     card = make_card(splits.train, options, weights)
     learner = make_learner(card, replace(options, compile=False), weights, device, splits.digest)
     batches, loader = training_batches(splits.train, card, options, workers=0, device=device)
     torch.manual_seed(options.seed)
-    with advice(options, execution.gpu_bytes):
-        trial = try_steps(learner, [_sound(one) for one in itertools.islice(loader, 1 + TIMED)])
+    trial = try_steps(learner, [_sound(one) for one in itertools.islice(loader, 1 + TIMED)])
     largest = max(max(image.width, image.height) for image in splits.train.images)
     side = options.crop_px or int(largest * options.magnify)
     per_epoch = steps_of(len(batches), options.accumulate)
@@ -51,8 +55,7 @@ def plan(slices: Path, options: TrainOptions, execution: Execution | None = None
     return {
         "detector": card.detector,
         "parameters": sum(one.numel() for one in learner.detector.parameters()),
-        "anchors_px": " ".join("/".join(f"{one:g}" for one in level) for level in card.anchor_sizes_px),
-        "anchor_recall": reached_share(splits.train, card),
+        **anchor_facts(card, reached_share(splits.train, card)),
         "input_px": f"{card.in_channels} x {side} x {side}",
         "training_slices": len(splits.train.images),
         "validation_slices": 0 if splits.val is None else len(splits.val.images),

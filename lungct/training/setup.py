@@ -136,6 +136,14 @@ def reached_share(truth: CocoTruth, card: ModelCard) -> float | None:
     return round(anchor_recall(boxes, images, card.anchor_sizes_px, card.strides, card.aspect_ratios), 4)
 
 
+def anchor_facts(card: ModelCard, reached: float | None) -> dict[str, Any]:
+    """The anchors and the share of boxes that they reach, for a table or JSON; nothing for a detector without."""
+    if reached is None:
+        return {}
+    levels = ("/".join(f"{one:g}" for one in level) for level in card.anchor_sizes_px)
+    return {"anchors_px": " ".join(levels), "anchor_recall": reached}
+
+
 def _common(values: Iterable[Any]) -> Any:
     """The one value that all images share to 1 %, as a tuple; None where they do not, or one has none."""
     rows = [None if value is None else tuple(float(one) for one in value) for value in values]

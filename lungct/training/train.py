@@ -29,7 +29,15 @@ from lungct.training.learner import Learner, make_learner
 from lungct.training.loop import run_epoch, training_batches
 from lungct.training.memory import advice, limit_gpu_memory
 from lungct.training.options import Execution, TrainOptions
-from lungct.training.setup import Splits, chosen_weights, learned_from, make_card, reached_share, read_splits
+from lungct.training.setup import (
+    Splits,
+    anchor_facts,
+    chosen_weights,
+    learned_from,
+    make_card,
+    reached_share,
+    read_splits,
+)
 from lungct.training.state import Standing
 from lungct.training.together import own_device, together
 from lungct.training.validate import validation_scores
@@ -58,11 +66,9 @@ class TrainSummary:
 
     def facts(self) -> dict[str, Any]:
         """Flat values for a table or JSON."""
-        anchors = " ".join("/".join(f"{one:g}" for one in level) for level in self.card.anchor_sizes_px)
         losses = {name: value for name, value in self.final.items() if name.startswith("loss")}
-        reached = {} if self.anchor_recall is None else {"anchor_recall": self.anchor_recall}
         counts = {"epochs": self.epochs, "best_epoch": self.best_epoch}
-        return {**counts, "anchors_px": anchors, **reached, **losses, **self.best}
+        return {**counts, **anchor_facts(self.card, self.anchor_recall), **losses, **self.best}
 
 
 def train(
@@ -126,7 +132,8 @@ def _train(slices: Path, run: Path, options: TrainOptions, how: _Run) -> TrainSu
     weights = chosen_weights(options)
     card = make_card(splits.train, options, weights)
     reached = reached_share(splits.train, card)
-    logger.info("anchors, network pixels per level: %s; share of boxes reached: %s", card.anchor_sizes_px, reached)
+    for name, value in anchor_facts(card, reached).items():
+        logger.info("%s: %s", name, value)
     if splits.val is None:
         logger.warning("%s holds no validation split with boxes: the last epoch is kept", slices)
         if options.schedule == "plateau":

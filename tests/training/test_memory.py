@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from lungct.errors import EnvironmentError_, UsageError
+from lungct.training.find_lr import find_lr
 from lungct.training.memory import advice, limit_gpu_memory, parse_bytes
 from lungct.training.options import Execution, TrainOptions, preset_options
+from lungct.training.plan import plan
 from lungct.training.train import train
 from tests.training.disks import write_disks
 
@@ -78,6 +80,12 @@ def test_an_exhausted_memory_says_what_takes_less() -> None:
 def test_a_run_that_needs_too_much_ends_with_advice(tmp_path: Path) -> None:
     write_disks(tmp_path / "slices", train=2, val=0, size=72)
     options = preset_options("tiny", {"magnify": 1e5, "crop_px": 0, "epochs": 1, "anchors": "6,12,24"})
-    with pytest.raises(EnvironmentError_, match=r"whole slices x 100000.*--crop 320, or --magnify 1"):
-        train(tmp_path / "slices", tmp_path / "run", options, execution=Execution(device="cpu", threads=1))
+    how = Execution(device="cpu", threads=1)
+    for take in (
+        lambda: train(tmp_path / "slices", tmp_path / "run", options, execution=how),
+        lambda: find_lr(tmp_path / "slices", options, execution=how),
+        lambda: plan(tmp_path / "slices", options, how),
+    ):
+        with pytest.raises(EnvironmentError_, match=r"whole slices x 100000.*--crop 320, or --magnify 1"):
+            take()
     assert not (tmp_path / "run").exists()

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from lungct.cli import train as verb
+from lungct.errors import UsageError
 from lungct.training.plan import _Kept, plan
 from lungct.training.together import under_torchrun
 from tests.training.disks import write_disks
@@ -34,6 +36,16 @@ def test_a_plan_counts_steps_and_writes_nothing(slices: Path, tmp_path: Path) ->
     assert planned["memory_by"].startswith("counted")
     assert not under_torchrun()
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_detector_without_anchors_tells_of_none(slices: Path) -> None:
+    assert not {"anchors_px", "anchor_recall"} & plan(slices, _options(detector="fcos"), ONE_THREAD).keys()
+
+
+@pytest.mark.parametrize("two", [{"dry_run": True, "find_lr": True}, {"find_lr": True, "resume": True}])
+def test_flags_that_ask_for_two_things_are_refused(two: dict[str, bool], slices: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not go with"):
+        verb.run(slices, tmp_path / "run", **two)
 
 
 def test_operations_and_memory_grow_with_the_input(slices: Path) -> None:
