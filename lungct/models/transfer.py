@@ -30,11 +30,10 @@ class Transferred:
     made_anew: tuple[str, ...]
     unused: tuple[str, ...]
 
-    def __str__(self) -> str:
-        return (
-            f"loaded {_parts(self.loaded)}; made anew {_parts(self.made_anew) or 'nothing'}; "
-            f"left {_parts(self.unused) or 'nothing'}"
-        )
+    def facts(self) -> dict[str, str]:
+        """Parts of the detector with their numbers of tensors, for a table or JSON."""
+        sides = {"loaded": self.loaded, "made_anew": self.made_anew, "left": self.unused}
+        return {f"weights_{side}": _parts(names) or "nothing" for side, names in sides.items()}
 
 
 def transfer(

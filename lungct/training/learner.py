@@ -13,6 +13,7 @@ from lungct.models.card import ModelCard
 from lungct.models.device import amp_dtype, autocast, check_compiles
 from lungct.models.ranks import average_gradients, mean_values, world
 from lungct.models.sync_norm import sync_norms
+from lungct.models.transfer import Transferred
 from lungct.models.weights import PretrainedWeights
 from lungct.training.average import Average
 from lungct.training.optimizer import make_optimizer
@@ -30,6 +31,7 @@ class Learner:
         amp: number format of the forward pass, None for float32.
         clip_norm: gradients are scaled down to this norm; 0 leaves them.
         average: of the weights, where it is asked for.
+        begun_with: what it took over of pretrained weights, where there are any.
     """
 
     detector: nn.Module
@@ -39,6 +41,7 @@ class Learner:
     amp: torch.dtype | None = None
     clip_norm: float = 0.0
     average: Average | None = None
+    begun_with: Transferred | None = None
 
     @property
     def result(self) -> nn.Module:
@@ -103,7 +106,8 @@ def make_learner(
         InputError: weights that do not fit.
         EnvironmentError_: ``compile`` without a compiler.
     """
-    detector = initial_detector(card, options, weights).to(device)
+    detector, begun_with = initial_detector(card, options, weights)
+    detector = detector.to(device)
     if world() > 1:
         detector = sync_norms(detector)
         same_start(detector)
@@ -123,4 +127,5 @@ def make_learner(
         amp,
         options.clip_norm,
         average,
+        begun_with,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +18,13 @@ from lungct.io.coco import CocoTruth, read_truth
 from lungct.models.anchors import anchor_recall, anchor_sizes
 from lungct.models.card import ModelCard
 from lungct.models.detector import build_detector
-from lungct.models.transfer import transfer
+from lungct.models.transfer import Transferred, transfer
 from lungct.models.weights import PretrainedWeights, adapt, read_weights
 from lungct.training.options import TrainOptions, parse_anchors, parse_strides
 from lungct.types import FloatArray
 
 FROM_SCRATCH_MEAN = (0.5, 0.5, 0.5)
 FROM_SCRATCH_STD = (0.25, 0.25, 0.25)
-logger = logging.getLogger("lungct")
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,21 +151,23 @@ def _common(values: Iterable[Any]) -> Any:
     return first
 
 
-def initial_detector(card: ModelCard, options: TrainOptions, weights: PretrainedWeights | None) -> nn.Module:
-    """The detector of a card, initialised from the seed and from pretrained weights where there are any.
+def initial_detector(
+    card: ModelCard, options: TrainOptions, weights: PretrainedWeights | None
+) -> tuple[nn.Module, Transferred | None]:
+    """The detector of a card, initialised from the seed and from pretrained weights where there are any, and which.
 
     Raises:
         InputError: weights that do not fit.
     """
     torch.manual_seed(options.seed)
     detector = build_detector(card, options.losses)
+    told = None
     if weights is not None:
         told = transfer(detector, card, weights, source=options.weights, stem=options.stem)
-        logger.info("weights of %s: %s", options.record()["weights"], told)
     backbone: Any = detector.backbone
     if options.trainable_stages < len(card.strides):
         backbone.hold_still(options.trainable_stages)
-    return detector
+    return detector, told
 
 
 def chosen_weights(options: TrainOptions) -> PretrainedWeights | None:
@@ -194,5 +194,5 @@ def chosen_norm(options: TrainOptions, weights: PretrainedWeights | None) -> str
         ("--norm", card.norm, card.norm if options.norm == "auto" else options.norm),
     ):
         if theirs != ours:
-            raise UsageError(f"the weights' run has {name} {theirs}, this one {ours}", "train with the same, or preset")
+            raise UsageError(f"the weights' run has {name} {theirs}, this one {ours}", "take the --backbone, --norm and --preset of that run")
     return card.norm

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ class TrainSummary:
     Attributes:
         best: validation scores of the epoch that was kept, if any was validated.
         anchor_recall: share of the training boxes that an anchor overlaps by IoU .5; None without anchors.
+        begun_with: parts that were and were not taken from pretrained weights, where there were any.
     """
 
     card: ModelCard
@@ -63,12 +64,14 @@ class TrainSummary:
     best: dict[str, float]
     final: dict[str, float]
     anchor_recall: float | None = None
+    begun_with: Mapping[str, str] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
         """Flat values for a table or JSON."""
         losses = {name: value for name, value in self.final.items() if name.startswith("loss")}
         counts = {"epochs": self.epochs, "best_epoch": self.best_epoch}
-        return {**counts, **anchor_facts(self.card, self.anchor_recall), **losses, **self.best}
+        anchors = anchor_facts(self.card, self.anchor_recall)
+        return {**counts, **self.begun_with, **anchors, **losses, **self.best}
 
 
 def train(
@@ -132,13 +135,14 @@ def _train(slices: Path, run: Path, options: TrainOptions, how: _Run) -> TrainSu
     weights = chosen_weights(options)
     card = make_card(splits.train, options, weights)
     reached = reached_share(splits.train, card)
-    for name, value in anchor_facts(card, reached).items():
-        logger.info("%s: %s", name, value)
     if splits.val is None:
         logger.warning("%s holds no validation split with boxes: the last epoch is kept", slices)
         if options.schedule == "plateau":
             raise UsageError("--schedule plateau waits for validations, and there is no validation split")
     learner = make_learner(card, options, weights, how.device, learned_from(splits, options))
+    begun_with = learner.begun_with.facts() if learner.begun_with else {}
+    for name, value in {**begun_with, **anchor_facts(card, reached)}.items():
+        logger.info("%s: %s", name, value)
     task = _Task(card, splits, options, how.device, how.execution, how.progress, how.on_epoch)
     with how.folder(run) as folder:
         standing = state.read(folder, learner)
@@ -148,8 +152,8 @@ def _train(slices: Path, run: Path, options: TrainOptions, how: _Run) -> TrainSu
             _run_epochs(folder, learner, standing, task, add)
         if folder is not None:
             training_curves(folder / "curves.png", standing.rows)
-            _write_records(folder, card, learner, standing, reached)
-    return _summary(card, standing, reached)
+            _write_records(folder, card, learner, standing, {"anchor_recall": reached, **begun_with})
+    return _summary(card, standing, reached, begun_with)
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,7 +247,9 @@ def _write_config(folder: Path, options: TrainOptions) -> None:
     atomic.write_bytes(folder / "config.toml", tomli_w.dumps({"train": options.record()}).encode())
 
 
-def _write_records(folder: Path, card: ModelCard, learner: Learner, standing: Standing, reached: float | None) -> None:
+def _write_records(
+    folder: Path, card: ModelCard, learner: Learner, standing: Standing, facts: Mapping[str, Any]
+) -> None:
     record = {
         "schema": "lungct.model/1",
         "path": WEIGHTS,
@@ -251,16 +257,16 @@ def _write_records(folder: Path, card: ModelCard, learner: Learner, standing: St
         "best_epoch": standing.best_epoch or standing.epoch,
         "parameters": sum(one.numel() for one in learner.detector.parameters()),
         "anchor_sizes_px": card.anchor_sizes_px,
-        "anchor_recall": reached,
+        **facts,
     }
     write_manifest(folder, "train", learner.identity, [record])
 
 
-def _summary(card: ModelCard, standing: Standing, reached: float | None) -> TrainSummary:
+def _summary(card: ModelCard, standing: Standing, reached: float | None, begun_with: Mapping[str, str]) -> TrainSummary:
     kept = next((row for row in standing.rows if row["epoch"] == standing.best_epoch), {})
     best = {name: value for name, value in kept.items() if name.startswith("val_")}
     epoch = standing.best_epoch or standing.epoch
-    return TrainSummary(card, standing.epoch, epoch, best, dict(standing.rows[-1]), reached)
+    return TrainSummary(card, standing.epoch, epoch, best, dict(standing.rows[-1]), reached, begun_with)
 
 
 def _spoken(row: dict[str, float]) -> str:

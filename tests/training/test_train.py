@@ -203,8 +203,12 @@ def test_a_run_goes_on_from_another_runs_weights(
     train(slices, tmp_path / "first", _options(epochs=1), execution=ONE_THREAD)
     with caplog.at_level("INFO", logger="lungct"):
         second = _options(epochs=1, lr=1e-12, weights=str(tmp_path / "first"))
-        train(slices, tmp_path / "second", second, execution=ONE_THREAD)
-    assert "weights of first: loaded backbone.body" in caplog.text
+        told = train(slices, tmp_path / "second", second, execution=ONE_THREAD).facts()
+    assert told["weights_loaded"].startswith("backbone.body")
+    assert told["weights_made_anew"] == "nothing"
+    assert f"weights_loaded: {told['weights_loaded']}" in caplog.text
+    stored = json.loads((tmp_path / "second" / "manifest.ndjson").read_text().splitlines()[-1])
+    assert stored["weights_loaded"] == told["weights_loaded"]
     assert str(tmp_path) not in (tmp_path / "second" / "config.toml").read_text()
     before, _ = load_tensors(tmp_path / "first" / "last.safetensors")
     after, _ = load_tensors(tmp_path / "second" / "last.safetensors")
