@@ -41,4 +41,7 @@ def run(
         planned = plan_export(model, out, overwrite=overwrite)
         return Result(data=planned, tables=[Table(("what", "value"), list(planned.items()), "Would export")])
     facts = export(model, out, size_xy=size_xy, score_threshold=score_threshold, sample=sample, overwrite=overwrite)
-    return Result(output=out, data=facts, tables=[Table(("what", "value"), list(facts.items()), "Exported")])
+    own, exported = facts["detections"]
+    shown = {**facts, "detections": f"{exported} of the graph, {own} of the model"}
+    shown |= {f"{name} apart": f"{shown.pop(name):.1g}" for name in ("boxes_px", "scores")}
+    return Result(output=out, data=facts, tables=[Table(("what", "value"), list(shown.items()), "Exported")])

@@ -69,6 +69,8 @@ def _choices() -> dict[str, dict[str, registry.Entry | str]]:
         "views": dict(registry.TTA),
         "methods": dict(registry.METHODS),
         "rules": dict(registry.RULES),
+        "measures of a map alone": dict(registry.MAP_MEASURES),
+        "measures that ask the model": dict(registry.FAITHFULNESS),
     }
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from lungct.errors import EnvironmentError_, InputError, UsageError
@@ -31,6 +32,8 @@ INPUT = "image_hu"
 OUTPUTS = ("boxes_xyxy", "scores", "categories")
 CARD_KEY, PARITY_KEY = "lungct", "lungct_parity"
 BOX_TOLERANCE_PX, SCORE_TOLERANCE = 0.05, 1e-3
+OTHER_CATEGORY = 1e9
+"""What it costs to set a detection against one of another category, in tolerances."""
 logger = logging.getLogger("lungct")
 
 
@@ -157,16 +160,22 @@ def _labelled(data: Any, kind: str, card_json: str, parity_json: str) -> bytes:
 def compare(
     model: LoadedModel, image_hu: NDArray[np.int16], answer: Sequence[NDArray[Any]], threshold: float, name: str
 ) -> Parity:
-    """The parity of an answer (boxes, scores, categories) for one (C, Y, X) slice with the model's own, in float32."""
+    """The parity of an answer (boxes, scores, categories) for one (C, Y, X) slice with the model's own, in float32.
+
+    Each detection is set against the one that is most like it, for of equal scores either may come first.
+    """
     own = detect_arrays(model, [image_hu], score_threshold=threshold, amp="off")[0]
     boxes, scores, categories = answer
     counts = len(own), len(scores)
-    if counts[0] != counts[1] or not np.array_equal(own.labels, categories):
+    if counts[0] != counts[1]:
         return Parity(name, counts, None, None)
-    apart = (
-        float(np.abs(one - other).max(initial=0)) for one, other in ((boxes, own.boxes_xyxy_px), (scores, own.scores))
-    )
-    return Parity(name, counts, *apart)
+    boxes_px = np.abs(own.boxes_xyxy_px[:, None] - boxes[None]).max(2, initial=0)
+    apart = np.abs(own.scores[:, None] - scores[None])
+    other = np.where(own.labels[:, None] == categories[None], 0, OTHER_CATEGORY)
+    pairs = linear_sum_assignment(boxes_px / BOX_TOLERANCE_PX + apart / SCORE_TOLERANCE + other)
+    if other[pairs].any():
+        return Parity(name, counts, None, None)
+    return Parity(name, counts, float(boxes_px[pairs].max(initial=0)), float(apart[pairs].max(initial=0)))
 
 
 def _judge(parity: Parity, kind: str) -> None:
@@ -174,7 +183,8 @@ def _judge(parity: Parity, kind: str) -> None:
         found = f"{parity.detections[1]} detections for {parity.detections[0]}, boxes {parity.boxes_px} px apart"
         raise EnvironmentError_(
             f"the {kind} graph does not answer as the model does ({found}, scores {parity.scores})",
-            "update torch, onnxscript and onnxruntime",
+            "of many equal scores either may be kept: try a higher --score-threshold or a --sample with nodules; "
+            "else update torch, onnxscript and onnxruntime",
         )
     if not parity.detections[0]:
         logger.warning("the model detects nothing on the sample, so the comparison says little: give a --sample")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,7 +50,7 @@ def _plan(slices: Path, options: TrainOptions, device: torch.device) -> dict[str
     torch.manual_seed(options.seed)
     trial = try_steps(learner, [_sound(one) for one in itertools.islice(loader, 1 + TIMED)])
     largest = max(max(image.width, image.height) for image in splits.train.images)
-    side = options.crop_px or int(largest * options.magnify)
+    side = min(options.crop_px or math.inf, math.floor(largest * options.magnify))
     per_epoch = steps_of(len(batches), options.accumulate)
     per_step = trial.seconds * options.accumulate
     return {
@@ -65,7 +66,7 @@ def _plan(slices: Path, options: TrainOptions, device: torch.device) -> dict[str
         "gflops_per_step": round(trial.flops * options.accumulate / 1e9, 2),
         "seconds_per_step": float(f"{per_step:.3g}"),
         "hours_of_steps": float(f"{per_step * per_epoch * options.epochs / 3600:.3g}"),
-        "timed_by": f"{trial.timed} trial steps on this machine; without validations",
+        "timed_by": f"{trial.timed} trial step{'s'[: trial.timed > 1]} on this machine; without validations",
         "memory_mib": round(trial.peak_bytes / 2**20),
         "memory_by": trial.peak_by,
     }

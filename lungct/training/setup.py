@@ -194,5 +194,8 @@ def chosen_norm(options: TrainOptions, weights: PretrainedWeights | None) -> str
         ("--norm", card.norm, card.norm if options.norm == "auto" else options.norm),
     ):
         if theirs != ours:
-            raise UsageError(f"the weights' run has {name} {theirs}, this one {ours}", "take the --backbone, --norm and --preset of that run")
+            raise UsageError(
+                f"the weights' run has {name} {theirs}, this one {ours}",
+                "take the --backbone, --norm and --preset of that run",
+            )
     return card.norm

@@ -149,7 +149,10 @@ def test_values_that_cannot_be_are_told_before_the_first_run(text: str, said: st
 
 
 def test_what_a_later_run_lacks_is_told_before_the_first(plan: Path, tmp_path: Path) -> None:
-    for more, said in (('slices = ["slices", "other"]', "no such folder"), ('weights = ["none", "x.npz"]', "fcos_x")):
+    for more, said in (
+        ('slices = ["slices", "other"]', "no such folder"),
+        ('weights = ["none", "x.npz"]', "begins with it"),
+    ):
         plan.write_text(PLAN.format(more=more))
         with pytest.raises(InputError, match=said):
             ablate(read_plan(plan), tmp_path / "out", execution=ONE_THREAD)
