@@ -1,8 +1,8 @@
 """Chains of slice detections that are parts of one nodule, joined: the detector's second box on it, and what a gap cut.
 
 By falling best score each chain joins the first of the nodules so far, of its category, that it is part of, or begins
-one. Two are of one nodule where, over the slices that both span, with |b| the area of a box, those of missed slices
-linear between their neighbours,
+one; what has grown by that may reach another, so this is done again until nothing joins. Two are of one nodule where,
+over the slices that both span, with |b| the area of a box, those of missed slices linear between their neighbours,
 
     sum_z |a_z and b_z| / sum_z min(|a_z|, |b_z|) >= overlap;
 
@@ -44,6 +44,13 @@ def joined(chains: Sequence[Chain], searched: Searched, spacing_mm: float, optio
     """The nodules that the chains of one scan are parts of, best first."""
     if options.overlap == 0:
         return list(chains)
+    found = list(chains)
+    while len(fewer := _joined_once(found, searched, spacing_mm, options)) < len(found):
+        found = fewer
+    return fewer
+
+
+def _joined_once(chains: Sequence[Chain], searched: Searched, spacing_mm: float, options: JoinOptions) -> list[Chain]:
     order = sorted(chains, key=lambda one: (-max(one.scores), one.z, one.boxes[0].tolist()))
     nodules: list[_Solid] = []
     bounds = np.zeros((len(order), 6))

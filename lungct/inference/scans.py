@@ -173,10 +173,10 @@ class ScanSearch:
         return sorted(kept, key=lambda one: (-one.by(by), one.slices, one.box_xyxy_px))
 
     def _too_thin(self, nodule: FoundNodule, grids: Grids) -> bool:
-        slabs = grids.slices.slabs((nodule.slices[0], nodule.slices[-1]))
-        first, last = float(slabs[0, 0]), float(slabs[-1, 1])
-        cut_off = first <= 0 or last >= grids.searched.shape_zyx[0]
-        extent_mm = (last - first) * grids.searched.spacing_mm_zyx[0]
+        ends, searched = (nodule.slices[0], nodule.slices[-1]), grids.slices.z
+        slabs = grids.slices.slabs(ends)
+        cut_off = ends[0] == searched[0] or ends[1] == searched[-1]
+        extent_mm = float(slabs[1, 1] - slabs[0, 0]) * grids.searched.spacing_mm_zyx[0]
         return not cut_off and extent_mm < self.options.min_extent_mm - TOLERANCE_MM
 
 

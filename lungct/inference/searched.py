@@ -1,8 +1,9 @@
 """Which slices of the model's grid are searched, and the slab of the scan that each of them stands for.
 
 A scan that is coarser along z than the model's grid has several slices of the grid between two of its own. They are
-interpolated and show nothing that its own do not, so that of every own slice the nearest one of the grid is searched.
-What lies above and below a searched slice in the network's stack is still taken at the grid's spacing.
+interpolated and show nothing that its own do not, so that of every own slice the nearest one of the grid is searched,
+and stands for the slab of that own slice. What lies above and below a searched slice in the network's stack is still
+taken at the grid's spacing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from lungct.ct.resample import place_on
 from lungct.registry import SEARCHED
 from lungct.types import FloatArray, Grid
 
+TIE_PX = 1e-6
+
 
 @dataclass(frozen=True, eq=False)
 class Searched:
@@ -24,28 +27,16 @@ class Searched:
 
     Attributes:
         z: (N,) rising z indices.
-        edges_px: (N + 1,) where their slabs meet, in slice edges: halfway between two, so that slice z alone stands for
-            z to z + 1; within the grid.
+        edges_px: (N + 1,) where their slabs meet, in slice edges: slice z of the grid lies from z to z + 1.
     """
 
     z: tuple[int, ...]
     edges_px: FloatArray
 
     @classmethod
-    def of(cls, z: Sequence[int], depth: int) -> Searched:
-        """For rising z indices of a grid of ``depth`` slices."""
-        places = tuple(int(one) for one in z)
-        if len(places) == 1:
-            return cls(places, np.array([0.0, depth]))
-        centers = np.asarray(places) + 0.5
-        between = (centers[1:] + centers[:-1]) / 2
-        edges = np.concatenate([[2 * centers[0] - between[0]], between, [2 * centers[-1] - between[-1]]])
-        return cls(places, edges.clip(0, depth))
-
-    @classmethod
     def every(cls, depth: int) -> Searched:
         """All slices of a grid."""
-        return cls.of(range(depth), depth)
+        return cls(tuple(range(depth)), np.arange(depth + 1, dtype=np.float64))
 
     def rank(self, z: int) -> int:
         """How many searched slices lie below z.
@@ -74,5 +65,8 @@ def searched_slices(own: Grid, grid: Grid, which: str) -> Searched:
     depth = grid.shape_zyx[0]
     if which != SEARCHED[0] or own.spacing_mm_zyx[0] <= grid.spacing_mm_zyx[0]:
         return Searched.every(depth)
-    nearest = np.rint(place_on(grid, own, 0)).astype(int)
-    return Searched.of(np.unique(nearest.clip(0, depth - 1)).tolist(), depth)
+    place = place_on(grid, own, 0)
+    # An own slice may lie halfway between two of the grid; rounding must not take the lower one here, the upper there.
+    nearest = np.ceil(place - 0.5 - TIE_PX).astype(int)
+    edges = place[0] + 0.5 + (np.arange(len(place) + 1) - 0.5) * (own.spacing_mm_zyx[0] / grid.spacing_mm_zyx[0])
+    return Searched(tuple(nearest.tolist()), edges)

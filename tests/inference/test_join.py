@@ -8,13 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lungct.ct.geometry import resampled_grid
-from lungct.inference.join import JoinOptions
-from lungct.inference.link import link
+from lungct.inference.join import JoinOptions, joined
+from lungct.inference.link import LinkOptions, chained, link
 from lungct.inference.nodule import FoundNodule
 from lungct.inference.searched import Searched, searched_slices
 from lungct.types import Detections, Grid
 
 GRID = Grid((60, 128, 128), (1.25, 0.7, 0.7), (-20.0, -30.0, 100.0))
+EVERY = Searched.every(60)
 Row = tuple[int, float, float, float, float]
 """z, centre x and y, side, score."""
 
@@ -60,6 +61,16 @@ def test_what_a_gap_cut_is_joined_again() -> None:
     assert len(found(*[(z, 40.0, 40.0, 10.0, 0.5) for z in (10, 11, 14)], grid=thick)) == 2
 
 
+def test_what_lies_between_two_parts_joins_both() -> None:
+    """Both ends score better than what lies between them, and are too far apart to be joined before it is."""
+    (nodule,) = found(
+        *[(z, 40.0, 40.0, 10.0, 0.9) for z in (10, 11)],
+        (15, 40.0, 40.0, 10.0, 0.4),
+        *[(z, 40.0, 40.0, 10.0, 0.8) for z in (19, 20)],
+    )
+    assert nodule.slices == (10, 11, 15, 19, 20)
+
+
 def test_neighbours_stay_two() -> None:
     beside = [(z, x, 40.0, 10.0, 0.8) for z in range(10, 16) for x in (40.0, 46.0)]
     assert [one.slices for one in found(*beside)] == [tuple(range(10, 16))] * 2
@@ -86,14 +97,17 @@ def test_joining_keeps_every_slice_and_best_score_and_leaves_nothing_to_join(see
     assert link(dict(reversed(marks.items())), GRID, join=JoinOptions()) == together
     assert len(together) <= len(apart)
     for label in (1, 2):
-        slices, best = (
-            [
+        before, after = (
+            (
                 {z for one in nodules if one.label == label for z in one.slices},
                 max((one.score for one in nodules if one.label == label), default=0),
-            ]
+            )
             for nodules in (apart, together)
         )
-        assert slices == best
+        assert before == after
+    chains = chained(marks, EVERY, GRID.spacing_mm_zyx[0], LinkOptions())
+    once = joined(chains, EVERY, GRID.spacing_mm_zyx[0], JoinOptions())
+    assert len(joined(once, EVERY, GRID.spacing_mm_zyx[0], JoinOptions())) == len(once) == len(together)
     for one in together:
         assert all(marks[z].scores[member] == score for z, member, score in _remembered(one))
 
@@ -104,7 +118,7 @@ def _remembered(nodule: FoundNodule) -> list[tuple[int, int, float]]:
 
 def test_slabs_of_a_scan_that_is_coarser_than_the_grid() -> None:
     """Every second or third slice is searched: gaps, extents and the fused score are reckoned in these."""
-    searched = Searched.of((1, 3, 6, 8, 11), 13)
+    searched = Searched((1, 3, 6, 8, 11), np.array([0.5, 2.5, 5.0, 7.5, 10.0, 13.0]))
     boxes = {z: Detections(z, np.array([[30.0, 30, 40, 40]]), np.array([0.6]), np.array([1])) for z in (3, 6, 11)}
     (nodule,) = link(boxes, GRID, join=JoinOptions(), searched=searched)
     assert nodule.slices == (3, 6, 11)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lungct.ct.axial import stacks
 from lungct.ct.geometry import resampled_grid
-from lungct.inference.searched import Searched, searched_slices
+from lungct.inference.searched import searched_slices
 from lungct.types import Grid
 
 
@@ -32,16 +32,29 @@ def test_every_own_slice_has_a_searched_one_within_half_a_step(depth: int, own_m
     assert (apart[inside] <= model_mm / 2 + 1e-6).all()
 
 
-@given(depth=st.integers(2, 60), share=st.floats(0.1, 1), seed=st.integers(0, 1000))
-def test_slabs_follow_each_other_and_hold_their_slices(depth: int, share: float, seed: int) -> None:
-    chosen = np.random.default_rng(seed).permutation(depth)[: max(1, int(share * depth))]
-    found = Searched.of(sorted(chosen.tolist()), depth)
+@given(depth=st.integers(1, 60), own_mm=st.floats(0.5, 8), model_mm=st.floats(0.5, 5))
+def test_slabs_are_the_scans_own_and_hold_their_slices(depth: int, own_mm: float, model_mm: float) -> None:
+    own = grid_of(depth, own_mm)
+    found = searched_slices(own, resampled_grid(own, (model_mm, 1.0, 1.0)), "own")
     slabs = found.slabs(found.z)
     assert (slabs[1:, 0] == slabs[:-1, 1]).all()
     centers = np.asarray(found.z) + 0.5
     assert ((slabs[:, 0] < centers) & (centers < slabs[:, 1])).all()
-    assert slabs.min() >= 0
-    assert slabs.max() <= depth
+    thick_mm = np.diff(slabs, axis=1) * model_mm
+    np.testing.assert_allclose(thick_mm, max(own_mm, model_mm), rtol=1e-9)
+    assert abs(slabs[0, 0]) < 1e-9
+
+
+@pytest.mark.parametrize("own_mm", [2.5, 5.0])
+def test_slices_halfway_between_two_of_the_grid_are_searched_alike(own_mm: float) -> None:
+    """Wherever the scan lies: rounding of its origin decides nothing."""
+    random = np.random.default_rng(0)
+    for _ in range(100):
+        tilt = np.deg2rad(random.uniform(-20, 20))
+        direction = (1.0, 0.0, 0.0, 0.0, np.cos(tilt), -np.sin(tilt), 0.0, np.sin(tilt), np.cos(tilt))
+        own = Grid((90, 8, 8), (own_mm, 0.7, 0.7), tuple(random.uniform(-400, 400, 3).round(3).tolist()), direction)
+        found = searched_slices(own, resampled_grid(own, (1.25, 0.7, 0.7)), "own")
+        assert set(np.diff(found.z).tolist()) == {round(own_mm / 1.25)}
 
 
 def test_of_a_finer_scan_all_are_searched_and_each_stands_for_itself() -> None:
