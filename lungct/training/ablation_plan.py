@@ -116,10 +116,10 @@ def _runs(folder: Path, grid: Mapping[str, Sequence[Any]], common: Mapping[str, 
         factors = dict(zip(grid, values, strict=True))
         given = {**common, **factors}
         slices = folder / str(given.pop(SLICES, SLICES))
-        if _is_path(given.get("weights")):
-            given["weights"] = str(folder / given["weights"])
-        if given.get("hard_negatives"):
-            given["hard_negatives"] = str(folder / given["hard_negatives"])
+        for name in ("weights", "hard_negatives"):
+            value = given.get(name)
+            if value and isinstance(value, str) and value not in NAMED_WEIGHTS:
+                given[name] = str(folder / value)
         found.append(PlannedRun(_name_of(factors), factors, slices, given))
     names = [one.name for one in found]
     for name in names:
@@ -128,10 +128,6 @@ def _runs(folder: Path, grid: Mapping[str, Sequence[Any]], common: Mapping[str, 
     for one in found:
         _ = one.options  # refuses what cannot be before the first run begins
     return tuple(found)
-
-
-def _is_path(weights: Any) -> bool:
-    return weights is not None and str(weights) not in NAMED_WEIGHTS
 
 
 def _name_of(factors: Mapping[str, Any]) -> str:

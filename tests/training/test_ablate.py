@@ -137,6 +137,7 @@ def test_runs_are_checked_before_the_first_begins(tmp_path: Path) -> None:
         ('preset = ["tiny", "huge"]', "preset 'huge' is none of default, tiny"),
         ('lr = ["fast"]', "lr takes a number, not 'fast'"),
         ("epochs = [true]", "epochs takes a whole number, not True"),
+        ("weights = [3]", "weights takes a text, not 3"),
         ('lr = [0.1]\n[predict]\ntta = "flop"', "tta 'flop' is none of .*: did you mean flips?"),
         ("lr = [0.1]\n[predict]\nscore-threshold = 2", "score_threshold .0..1. is out of range"),
         ('lr = [0.1]\n[evaluate]\nmeasures = "ap@0.5"', "measures takes a list"),
