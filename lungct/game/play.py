@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from lungct.game.faithfulness.judge import Judge
 
 NOTHING = Score(float("nan"), float("nan"), float("nan"))
+LEAST_HALF = 2.0**-24
+"""The smallest float16 above 0."""
 UNJUDGED = "not of one detection by lungct explain, or no score"
 
 
@@ -111,6 +113,7 @@ class Page:
         hits: annotation id -> the first map of a true positive.
         targets: annotation id -> its target.
         asked: what is to be judged by the model, with the columns that its rows share.
+        found: detections -> their outcomes.
     """
 
     game: Game
@@ -118,6 +121,7 @@ class Page:
     hits: dict[int | str, Hit] = field(default_factory=dict)
     targets: dict[int | str, Target] = field(default_factory=dict)
     asked: list[tuple[Row, Asked]] = field(default_factory=list)
+    found: dict[tuple[bytes, ...], tuple[list[CocoAnnotation | None], BoolArray]] = field(default_factory=dict)
 
     @cached_property
     def boxes_xyxy_px(self) -> FloatArray:
@@ -164,8 +168,7 @@ class Page:
     def rows_of(self, maps: Heatmaps) -> Iterator[Row]:
         detections = Detections(self.image.id, maps.boxes_xyxy_px, maps.scores, maps.labels)
         missed = missed_in(maps)
-        found = matched(self.game.truth, self.image, detections)
-        neither = on_crowd(self.game.truth, self.image, detections)
+        found, neither = self.outcomes(detections)
         for number, annotation in enumerate(found):
             if neither[number]:
                 continue
@@ -183,6 +186,14 @@ class Page:
                 self.asked.append((base, Asked(maps.method, detections, missed, number, heatmap, made)))
             for name, rule in self.game.rules.items():
                 yield _scored(base, name, self._score(rule, saliency, target, problem), problem)
+
+    def outcomes(self, detections: Detections) -> tuple[list[CocoAnnotation | None], BoolArray]:
+        """What each detection has found, and which lie on a crowd; methods of the same detections share it."""
+        key = tuple(one.tobytes() for one in (detections.boxes_xyxy_px, detections.scores, detections.labels))
+        if key not in self.found:
+            of = (self.game.truth, self.image, detections)
+            self.found[key] = matched(*of), on_crowd(*of)
+        return self.found[key]
 
     def _score(self, rule: Rule, saliency: Saliency, target: Target, problem: str) -> Score:
         if not problem:
@@ -224,6 +235,7 @@ class Page:
             return target.inside.astype(np.float16)
         canvas = np.zeros(target.shape_yx, np.int16) if image_hu is None else image_hu
         control = control_map(name, canvas, box, image_id=self.image.id, seed=self.game.options.seed)
+        control[control < LEAST_HALF / 2] = 0  # what becomes 0 anyway, in a fraction of the time
         return control.astype(np.float16)  # as lungct explain writes it
 
 

@@ -94,6 +94,8 @@ class Saliency:
 
     def mean_over_top(self, count: int, gain: FloatArray) -> float:
         """Mean of a (n,) gain over the ``count`` brightest pixels."""
+        if self.constant:
+            return float(gain.mean())
         ranked = self._ranked
         levels = int(np.searchsorted(self.brighter, count))  # the first so many hold them all
         pixels = np.flatnonzero(ranked.code >= ranked.codes[levels - 1])
