@@ -17,6 +17,9 @@ from lungct.report import canvas
 from lungct.report.canvas import Axes
 from lungct.types import FloatArray
 
+MOST_TICKS = 12
+"""Ranks that have room for a number each."""
+
 
 def critical_difference(path_stem: Path, tests: Sequence[Mapping[str, Any]]) -> None:
     """Write Nemenyi's diagram: a panel per rule, methods at their mean rank, 1 the best and on the left.
@@ -47,7 +50,8 @@ def _ranks_panel(plot: Axes, one: Mapping[str, Any]) -> None:
     plot.plot([1, count], [0, 0], color=canvas.INK, linewidth=1.2)
     for tick in range(1, count + 1):
         plot.plot([tick, tick], [0, 0.2], color=canvas.INK, linewidth=1.0)
-        plot.text(tick, 0.28, str(tick), ha="center", va="bottom", fontsize=8)
+        if count <= MOST_TICKS or tick % 2:
+            plot.text(tick, 0.28, str(tick), ha="center", va="bottom", fontsize=8)
     shown = min(distance, count - 1)
     plot.plot([1, 1 + shown], [1.55, 1.55], color=canvas.SERIES[1], linewidth=2.2)
     words = f"CD {distance:.2f}" + (" (longer than the scale)" if distance > count - 1 else "")
