@@ -7,6 +7,7 @@ import dataclasses
 import logging
 from pathlib import Path
 
+from lungct import registry
 from lungct.errors import InputError, UsageError
 from lungct.explain.base import Subject
 from lungct.explain.job import Job, prepare
@@ -52,9 +53,12 @@ def within(
                 "budget of %g s: %.0f %% of the masks and samples, about %.0f s", seconds, 100 * step / STEPS, needed
             )
             return lesser
+    ways = ["give more time", "explain fewer images (--max-images)"]
+    if any("clusters" in registry.METHODS[one].reads for one in options.methods):
+        ways.append("see --approximate")
     raise UsageError(
-        f"--budget {seconds:g}s: {', '.join(options.methods)} on {images} images takes at least {needed:.0f} s; "
-        "give more time, explain fewer images (--max-images), or see --approximate"
+        f"--budget {seconds:g}s: {', '.join(options.methods)} on {images} images takes at least {needed:.3g} s; "
+        + ", or ".join(ways)
     )
 
 

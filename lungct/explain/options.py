@@ -64,6 +64,17 @@ class ExplainOptions:
     threads: int = 0
     method: MethodOptions = field(default_factory=MethodOptions)
 
+    def nobody(self) -> str:
+        """What was looked for, where nothing was found."""
+        if tuple(self.outcomes) == (MISSED,):
+            return f"no nodule was missed by detections of score {self.score_threshold:g} or more"
+        said = f"no detection of score {self.score_threshold:g} or more"
+        if self.numbers:
+            said += f" has --number {' or '.join(map(str, self.numbers))}"
+        return (
+            said if set(self.outcomes) >= set(DETECTED) else f"{said} and is one of --which {', '.join(self.outcomes)}"
+        )
+
 
 def check(options: ExplainOptions) -> None:
     """Refuse what makes no sense together, and what would do nothing, before anything is read.

@@ -171,7 +171,7 @@ def _summary(told: _Told, options: ExplainOptions) -> dict[str, Any]:
         "failed": told.failed,
     }
     if not summary["detections"]:
-        logger.warning("nothing to explain: no detection of score %g or more", options.score_threshold)
+        logger.warning("nothing to explain: %s", options.nobody())
     for line in filter(None, (complaint(method, found) for method, found in methods.items())):
         logger.warning("%s", line)
     return summary

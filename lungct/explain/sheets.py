@@ -129,6 +129,7 @@ def _row(detection: _Detection, image: CocoImage, folders: Mapping[str, Path], t
         truth.boxes_of(image.id),
         image.spacing_mm_xy,
         [_cell(detection, method, folder) for method, folder in folders.items()],
+        detected=said["kind"] != "FN",
     )
 
 

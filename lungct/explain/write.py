@@ -111,7 +111,8 @@ def _number_of(annotation: CocoAnnotation | None) -> int:
 
 def _draw(path: Path, page: Page, maps: Heatmaps, number: int, layer: str) -> None:
     kind = "false positive" if page.matched[number] is None else "true positive"
-    if page.kinds and page.kinds[number] == "FN":
+    missed = bool(page.kinds) and page.kinds[number] == "FN"
+    if missed:
         kind = "missed nodule, scored as a proposal"
     read = f"map read at {layer}" if layer != "none" else "control without the network"
     flag = f", {maps.flags[number]} map: means nothing" if maps.flags[number] else ""
@@ -125,6 +126,7 @@ def _draw(path: Path, page: Page, maps: Heatmaps, number: int, layer: str) -> No
         method=maps.method,
         window_hu=page.window_hu,
         spacing_mm_xy=page.image.spacing_mm_xy,
+        detected=not missed,
         caption=f"{kind}, {read}{flag}" + ("" if page.channels is None else f". {_brings(page.channels, number)}"),
     )
 

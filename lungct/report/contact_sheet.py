@@ -41,6 +41,7 @@ class SheetRow:
         lines: what is written beside it; must not name a patient.
         image_hu: (Y, X) int16 HU of its slice.
         cells: its map by each method, None where a method has none.
+        detected: whether its box is a detection and no missed nodule, of which there is only the true box to draw.
     """
 
     lines: Sequence[str]
@@ -49,6 +50,7 @@ class SheetRow:
     true_boxes_xyxy_px: FloatArray
     spacing_mm_xy: tuple[float, float] | None
     cells: Sequence[Cell | None]
+    detected: bool = True
 
 
 def draw_sheet(
@@ -92,7 +94,8 @@ def _cell(row: SheetRow, cell: Cell | None, *, bare: bool, window_hu: tuple[floa
     view = panel.around(row.box_xyxy_px, shape, row.spacing_mm_xy, side_px=CELL_PX, least_px=64.0)
     picture = panel.paint(row.image_hu, None if bare else cell.heatmap, view, window_hu=window_hu)
     spacing = row.spacing_mm_xy if bare else None
-    overlay.annotate(picture, view, row.box_xyxy_px, row.true_boxes_xyxy_px, spacing_mm_xy=spacing)
+    box = row.box_xyxy_px if row.detected else None
+    overlay.annotate(picture, view, box, row.true_boxes_xyxy_px, spacing_mm_xy=spacing)
     if cell.flag:
         panel.text(ImageDraw.Draw(picture), (CELL_PX / 2, CELL_PX - 8), f"{cell.flag}: means nothing", anchor="ms")
     return picture

@@ -41,6 +41,7 @@ def draw_overlay(
     window_hu: tuple[float, float],
     spacing_mm_xy: tuple[float, float] | None = None,
     caption: str = "",
+    detected: bool = True,
 ) -> None:
     """Write one detection's heatmap over its slice as a PNG; the same bytes for the same input.
 
@@ -48,13 +49,14 @@ def draw_overlay(
         path: the PNG.
         image_hu: (Y, X) int16 HU, the slice that was explained.
         heatmap: (Y, X) in 0..1 on the slice's grid.
-        box_xyxy_px: the detection, drawn solid.
+        box_xyxy_px: the detection, drawn solid, or what else the map is of.
         true_boxes_xyxy_px: (N, 4) true boxes of the slice, drawn dashed.
         score: the detection's score, 0..1.
         method: name of the method that made the map.
         window_hu: HU drawn black and HU drawn white.
         spacing_mm_xy: pixel spacing; without it no scale bar is drawn and pixels are taken as square.
         caption: a line below the key; must not name a patient.
+        detected: whether the box is a detection and no missed nodule, of which there is only the true box to draw.
     """
     shape = (int(image_hu.shape[0]), int(image_hu.shape[1]))
     main = panel.whole_slice(shape, spacing_mm_xy, side_px=SLICE_SIDE_PX)
@@ -69,7 +71,7 @@ def draw_overlay(
         (zoom, heatmap, (2 * GAP_PX + SLICE_SIDE_PX, _HEADER_PX + ZOOM_SIDE_PX + GAP_PX)),
     ):
         picture = panel.paint(image_hu, heat, view, window_hu=window_hu)
-        annotate(picture, view, box_xyxy_px, truths, spacing_mm_xy=spacing_mm_xy)
+        annotate(picture, view, box_xyxy_px if detected else None, truths, spacing_mm_xy=spacing_mm_xy)
         if view is main:
             ImageDraw.Draw(picture).rectangle(main.place(zoom.window_xyxy_px), outline=FRAME)
         sheet.paste(picture, (at[0] + (SLICE_SIDE_PX - view.size_px[0]) // 2 if view is main else at[0], at[1]))

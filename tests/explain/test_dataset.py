@@ -92,6 +92,7 @@ def test_a_contact_sheet_tells_missed_nodules_from_found_ones(world: Path, monke
         "true positive",
         "true positive",
     ]
+    assert [row.detected for row in shown] == [row.lines[1] != "missed nodule" for row in shown]
 
 
 def test_without_pictures_there_are_none_and_a_resume_draws_them(world: Path) -> None:

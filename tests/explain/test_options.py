@@ -99,3 +99,10 @@ def test_the_command_says_it_in_a_line_and_writes_nothing(
     assert len(said.err.strip().splitlines()) == 1
     assert line in said.err
     assert not (world / "maps").exists() or not list((world / "maps").glob("[!.]*"))
+
+
+def test_what_was_not_found_is_said() -> None:
+    assert ExplainOptions(score_threshold=0.25).nobody() == "no detection of score 0.25 or more"
+    assert ExplainOptions(numbers=(7, 9)).nobody().endswith("or more has --number 7 or 9")
+    assert ExplainOptions(outcomes=("tp",)).nobody().endswith("and is one of --which tp")
+    assert ExplainOptions(outcomes=("fn",)).nobody().startswith("no nodule was missed")

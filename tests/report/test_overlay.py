@@ -151,3 +151,12 @@ def test_the_key_of_a_tall_sheet_has_every_step_of_the_heat(tmp_path: Path) -> N
     below = pixels[-overlay.KEY_PX :].reshape(-1, 3)
     steps = panel.blend(np.full((64, 3), 105.0), np.linspace(0, 1, 64)).round()
     assert all((below == step).all(axis=1).any() for step in steps)
+
+
+def test_a_missed_nodule_has_no_detection_to_draw(tmp_path: Path) -> None:
+    heat = gaussian(BOX, 10)
+    missed = drawn(tmp_path / "a.png", heat, detected=False)[: -overlay.KEY_PX]
+    found = drawn(tmp_path / "b.png", heat)[: -overlay.KEY_PX]
+    assert not (missed == panel.DETECTION).all(axis=2).any()
+    assert (found == panel.DETECTION).all(axis=2).any()
+    assert (missed == panel.TRUTH).all(axis=2).any()
