@@ -102,12 +102,14 @@ def run(
     execution = Execution(device=device, threads=threads, workers=workers, gpu_bytes=limit, tensorboard=tensorboard)
     if dry_run:
         planned = plan(slices, wanted, execution)
-        return Result(data=planned, tables=[Table(("what", "value"), list(planned.items()), "Would train")])
+        return Result(
+            data=planned, tables=[Table(("what", "value"), list(planned.items()), "Would train")], silent=not is_first()
+        )
     if find_lr:
         with streams.progress() as progress:
             facts = test_rates(slices, wanted, execution=execution, progress=progress).facts()
         rates = [(name, f"{value:g}") for name, value in facts.items()]
-        return Result(data=facts, tables=[Table(("what", "value"), rates, "Rate range test")])
+        return Result(data=facts, tables=[Table(("what", "value"), rates, "Rate range test")], silent=not is_first())
     with streams.live() as (progress, add_row):
         summary = train(
             slices,

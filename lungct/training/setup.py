@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from lungct.types import FloatArray
 
 FROM_SCRATCH_MEAN = (0.5, 0.5, 0.5)
 FROM_SCRATCH_STD = (0.25, 0.25, 0.25)
+logger = logging.getLogger("lungct")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,7 @@ def read_splits(slices: Path) -> Splits:
         raise InputError.of(train_path, "holds no images", "give more patients, or other split fractions")
     if not _has_boxes(train):
         raise InputError.of(train_path, "holds no boxes, so there is nothing to learn")
+    _tell_lost_boxes(train_path, train)
     digest = hashlib.sha256(train_path.read_bytes())
     val = None
     if val_path.is_file():
@@ -57,11 +60,18 @@ def read_splits(slices: Path) -> Splits:
         digest.update(val_path.read_bytes())
         if dict(val.categories) != dict(train.categories):
             raise InputError.of(val_path, "its categories are not those of train.json")
+        _tell_lost_boxes(val_path, val)
     return Splits(train, val if val and _has_boxes(val) else None, digest.hexdigest())
 
 
 def _has_boxes(truth: CocoTruth) -> bool:
-    return any(not one.iscrowd for one in truth.annotations)
+    return len(_boxes(truth)[0]) > 0
+
+
+def _tell_lost_boxes(path: Path, truth: CocoTruth) -> None:
+    lost = sum(not one.iscrowd for one in truth.annotations) - len(_boxes(truth)[0])
+    if lost:
+        logger.warning("%s: boxes that have no area or lie outside of their slice: %d; nothing learns them", path, lost)
 
 
 def learned_from(splits: Splits, options: TrainOptions) -> str:
@@ -117,12 +127,15 @@ def _anchors(truth: CocoTruth, options: TrainOptions, strides: tuple[int, ...]) 
 
 
 def _boxes(truth: CocoTruth) -> tuple[FloatArray, FloatArray]:
-    """(N, 4) boxes of a split, stored pixels, and (N, 2) extents of their images; crowds and empty boxes left out."""
+    """(N, 4) boxes of a split, stored pixels, and (N, 2) extents of their images.
+
+    Crowds are left out, and boxes that have no area or lie outside of their image.
+    """
     sizes = {image.id: (image.width, image.height) for image in truth.images}
     kept = [one for one in truth.annotations if not one.iscrowd]
     boxes = np.asarray([one.box_xyxy_px for one in kept], dtype=np.float64).reshape(-1, 4)
     images = np.asarray([sizes[one.image_id] for one in kept], dtype=np.float64).reshape(-1, 2)
-    good = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    good = (np.minimum(boxes[:, 2:], images) > np.maximum(boxes[:, :2], 0)).all(1)
     return boxes[good], images[good]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -14,11 +15,12 @@ from lungct.data.augmentation import PRESETS
 from lungct.data.dataset import TrainingSlices
 from lungct.data.sampling import EpochBatches
 from lungct.data.view import ViewOptions
-from lungct.errors import UsageError
+from lungct.errors import InputError, UsageError
 from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth, read_truth, write_truth
 from lungct.io.npz import write_slice
 from lungct.registry import DETECTORS
 from lungct.training.loop import ahead, make_loader
+from lungct.training.setup import read_splits
 from lungct.training.train import train
 from tests.training.disks import write_disks
 from tests.training.test_train import ONE_THREAD, _files, _options
@@ -73,6 +75,23 @@ def test_a_single_class_can_be_balanced(tmp_path: Path) -> None:
     write_disks(tmp_path / "slices", train=6, val=3, size=72)
     train(tmp_path / "slices", tmp_path / "run", _options(epochs=1, sampling="balanced"), execution=ONE_THREAD)
     assert _last_row(tmp_path / "run")["step"] == 3
+
+
+def test_boxes_that_nothing_can_learn_are_told_and_do_not_count(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_disks(tmp_path, train=4, val=2, size=72)
+    truth = read_truth(tmp_path / "train.json")
+    first, second, *others = truth.annotations
+    outside = dataclasses.replace(first, box_xyxy_px=(200.0, 9.0, 220.0, 30.0))
+    empty = dataclasses.replace(second, box_xyxy_px=(9.0, 9.0, 9.0, 30.0))
+    write_truth(tmp_path / "train.json", CocoTruth(truth.categories, truth.images, [outside, empty, *others]))
+    read_splits(tmp_path)
+    assert "train.json: boxes that have no area or lie outside of their slice: 2" in caplog.text
+    assert "val.json" not in caplog.text
+    write_truth(tmp_path / "train.json", CocoTruth(truth.categories, truth.images, [outside, empty]))
+    with pytest.raises(InputError, match="holds no boxes"):
+        read_splits(tmp_path)
 
 
 @pytest.mark.parametrize("how", ["no images", "no boxes"])
