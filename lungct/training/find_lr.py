@@ -25,6 +25,8 @@ from lungct.types import Progress, no_progress
 LOWEST, HIGHEST = 1e-6, 1.0
 STEPS = 100
 SMOOTHING = 0.9
+SETTLED = 10
+"""Steps until the smoothed loss is one: as many batches as it weighs."""
 DIVERGED = 4.0
 """The test ends where the smoothed loss is so many times its least value."""
 
@@ -115,12 +117,15 @@ def _endless(batches: EpochBatches, loader: DataLoader[Any]) -> Iterator[Any]:
 def steepest(rates: list[float], losses: list[float]) -> float:
     """The rate in the middle of the steepest fall before the least loss, looked at over a few steps each.
 
+    The first losses are means of few batches, so they fall and rise by chance, and are not looked at.
+
     Raises:
         UsageError: the loss never fell.
     """
-    least = min(range(len(losses)), key=losses.__getitem__) if losses else 0
+    begin = min(SETTLED, len(losses) // 2)
+    least = min(range(begin, len(losses)), key=losses.__getitem__, default=0)
     span = max(least // 8, 1)
-    falls = [losses[at] - losses[at + span] for at in range(least - span + 1)]
+    falls = [losses[at] - losses[at + span] for at in range(begin, least - span + 1)]
     if not falls or max(falls) <= 0:
         raise UsageError("the loss fell at no rate", "check the slices, or give more of them")
-    return rates[falls.index(max(falls)) + span // 2]
+    return rates[begin + falls.index(max(falls)) + span // 2]

@@ -16,6 +16,7 @@ def test_the_steepest_fall_before_the_least_loss() -> None:
     losses = [9.0] * 10 + [9.0, 8.9, 8.0, 5.0, 2.0, 1.5, 1.4, 1.4, 1.3, 7.0, 1.0]
     rates = [float(index) for index in range(len(losses))]
     assert steepest(rates, losses[:-1]) == 13.0
+    assert steepest(rates, [1.0, 9.5, *losses[2:-1]]) == 13.0, "an easy first batch says nothing"
     with pytest.raises(UsageError, match="fell at no rate"):
         steepest([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
     with pytest.raises(UsageError, match="fell at no rate"):
