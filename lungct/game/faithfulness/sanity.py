@@ -4,9 +4,11 @@
     sanity-independent  mean over stages s of |rho(H, H_s)|, H_s with stage s alone randomised
 
 rho is Spearman's correlation of the pixels. Near 1 the map does not depend on what was learned, as an edge detector
-does not; less is better. The stages are the head's last layer, the rest of the head, the pyramid and the trunk. A
-randomised tensor is drawn anew from a normal distribution of its own mean and spread, so that activations keep their
-size; running statistics of norms stay.
+does not; less is better. It is made for maps that are dense: one that is 0 outside the cells that a detection reads has
+these zeros in common with every other map of that detection, which alone brings rho near 1 where the cells are few. The
+stages are the head's last layer, the rest of the head, the pyramid and the trunk. A randomised tensor is drawn anew
+from a normal distribution of its own mean and spread, so that activations keep their size; running statistics of norms
+stay.
 
 Source: Adebayo 2018, Sanity checks for saliency maps, section 3.
 """
