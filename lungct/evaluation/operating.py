@@ -83,7 +83,7 @@ def found_by(run: Path, detections: Path) -> dict[str, Any]:
         run: the run folder that the points are stored into.
 
     Raises:
-        InputError: another model than that of ``run`` found them.
+        InputError: another model than that of ``run`` found them, or their scores are not the model's own.
     """
     if not (detections.parent / MANIFEST).is_file():
         return {}
@@ -93,6 +93,9 @@ def found_by(run: Path, detections: Path) -> dict[str, Any]:
         return {}
     if stated["model_sha256"] != sha256_of(run / WEIGHTS):
         raise InputError.of(detections, f"was found by another model than that of {run}", "name that one's run folder")
+    if (stated.get("scoring") or {}).get("shown_by") is not None:
+        hint = "evaluate what predict finds without --calibrated; --calibration stores a map beside the points"
+        raise InputError.of(detections, "has calibrated scores, and points are made of a model's own", hint)
     return {name: stated[name] for name in FOUND_BY if name in stated}
 
 

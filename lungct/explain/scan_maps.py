@@ -87,11 +87,15 @@ class ScanMaps:
 
     @classmethod
     def of(cls, truth: CocoTruth, options: ScanMapOptions) -> ScanMaps:
-        """Raises InputError: images that are no slices of scans, or scans of unknown grids."""
-        for image in truth.images:
-            _slice_of(image)
+        """Raises InputError: images that are no slices of scans, or scans of unknown or other grids."""
+        places = [(image, _slice_of(image)) for image in truth.images]
         cases = dict.fromkeys(image.case_id for image in truth.images)
-        return cls(options, read_grids(truth.root, list(cases), options.space))
+        grids = read_grids(truth.root, list(cases), options.space)
+        for image, z in places:
+            depth = grids[image.case_id].slices.shape_zyx[0]
+            if not 0 <= z < depth:
+                raise InputError.of(image.file_name, f"is slice {z} of {image.case_id}, which has {depth}")
+        return cls(options, grids)
 
     def write(
         self,

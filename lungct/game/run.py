@@ -181,7 +181,7 @@ def plan(heatmaps: Path, truth_path: Path, options: GameOptions) -> dict[str, An
         **seconds,
         "map_files": sum(len(one.paths) for image in images for one in files[image.id]),
         "images": len(images),
-        "true_boxes": sum(len(truth.annotations_of[image.id]) for image in images),
+        "true_boxes": sum(not one.iscrowd for image in images for one in truth.annotations_of[image.id]),
         "rules": list(options.played),
         "controls": beside,
     }

@@ -172,7 +172,8 @@ def compare(
     boxes_px = np.abs(own.boxes_xyxy_px[:, None] - boxes[None]).max(2, initial=0)
     apart = np.abs(own.scores[:, None] - scores[None])
     other = np.where(own.labels[:, None] == categories[None], 0, OTHER_CATEGORY)
-    pairs = linear_sum_assignment(boxes_px / BOX_TOLERANCE_PX + apart / SCORE_TOLERANCE + other)
+    cost = boxes_px / BOX_TOLERANCE_PX + apart / SCORE_TOLERANCE + other
+    pairs = linear_sum_assignment(np.nan_to_num(cost, nan=OTHER_CATEGORY, posinf=OTHER_CATEGORY))
     if other[pairs].any():
         return Parity(name, counts, None, None)
     return Parity(name, counts, float(boxes_px[pairs].max(initial=0)), float(apart[pairs].max(initial=0)))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -85,17 +87,34 @@ def scoring_of(run: Path, options: PredictOptions, *, unit: str) -> Scoring:
     return Scoring(point.score, least_by, shown_by)
 
 
+FLAGS: Mapping[str, str] = {
+    "tta": "--tta",
+    "ensemble_sha256": "--ensemble",
+    "nodule_score": "--nodule-score",
+    "searched": "--searched",
+    "link": "--link-by, --link-overlap or --gap-mm",
+    "join": "--join-overlap or --join-gap-mm",
+    "min_extent_mm": "--min-extent-mm",
+    "drop_outliers": "--drop-outliers",
+}
+"""Of each of ``FOUND_BY`` the flags that say it."""
+
+
 def _check_found_alike(path: Path, points: OperatingPoints, options: PredictOptions, unit: str) -> None:
-    """Scores of several views or models together, or another score of a nodule, have other points."""
-    wanted = {
-        "tta": options.tta,
-        "ensemble_sha256": [sha256_of(weights_of(one)) for one in options.ensemble],
-        **({"nodule_score": options.nodule_score} if unit == "scan" else {}),
-    }
-    words = {"tta": "--tta", "ensemble_sha256": "--ensemble", "nodule_score": "--nodule-score"}
+    """Marks of several views or models together, or linked or scored in another way, have other points."""
+    unsaid, wanted = _found_by(PredictOptions(), unit), _found_by(options, unit)
     for name, value in wanted.items():
-        if points.measured_on.get(name, FOUND_BY[name]) != value:
+        if points.measured_on.get(name, unsaid[name]) != value:
             hint = "evaluate what predict finds with these options, and --store-into"
             if unit == "slice":
                 hint = "its points are taken to be of one model looking once; choose --score-threshold by an evaluation"
-            raise InputError.of(path, f"its points are of scores by another {words[name]}", hint)
+            raise InputError.of(path, f"its points were measured with another {FLAGS[name]}", hint)
+
+
+def _found_by(options: PredictOptions, unit: str) -> dict[str, Any]:
+    """``FOUND_BY`` as the options have it; what only makes nodules is left out for slices."""
+    together = {"tta": options.tta, "ensemble_sha256": [sha256_of(weights_of(one)) for one in options.ensemble]}
+    if unit == "slice":
+        return together
+    stated = asdict(options)
+    return {**{name: stated[name] for name in FOUND_BY if name not in together}, **together}

@@ -11,13 +11,12 @@ from typing import Any
 
 from lungct.errors import InputError
 from lungct.io import atomic
-from lungct.registry import NODULE_SCORES
 
 SCHEMA = "lungct.operating-points/1"
 FILE_NAME = "operating_points.json"
 UNITS = ("scan", "slice")
-FOUND_BY: Mapping[str, Any] = {"tta": "none", "ensemble_sha256": [], "nodule_score": NODULE_SCORES[0]}
-"""What of how marks were found their scores depend on, with what it is where a file does not say."""
+FOUND_BY = ("tta", "ensemble_sha256", "nodule_score", "searched", "link", "join", "min_extent_mm", "drop_outliers")
+"""Options of predict that scores and numbers of marks depend on; one that a file does not say is predict's default."""
 
 
 @dataclass(frozen=True)

@@ -190,15 +190,22 @@ def test_points_remember_how_the_marks_were_found(files: dict[str, Any], tmp_pat
         "model_sha256": sha256_of(files["store_into"] / "model.safetensors"),
         "nodule_score": "fused",
         "tta": "flip",
+        "join": {"overlap": 0, "gap_mm": 5.0},
+        "scoring": {"shown_by": None},
     }
-    for options in (made, {**made, "model_sha256": "0" * 64}):
+    refused = {
+        "found by another model than that of": {**made, "model_sha256": "0" * 64},
+        "calibrated scores": {**made, "scoring": {"shown_by": {"method": "temperature"}}},
+    }
+    for said, options in {"": made, **refused}.items():
         record = {"schema": "lungct.run/1", "command": "predict", "version": "0", "options": options}
         (folder / "manifest.ndjson").write_text(json.dumps(record) + "\n")
         if options is made:
             verb.run(**{**files, "detections": folder}, bootstrap=0)
             measured_on = read_operating_points(files["store_into"] / "operating_points.json").measured_on
             assert (measured_on["tta"], measured_on["nodule_score"]) == ("flip", "fused")
+            assert measured_on["join"] == made["join"]
             continue
         for dry_run in (True, False):
-            with pytest.raises(InputError, match="found by another model than that of"):
+            with pytest.raises(InputError, match=said):
                 verb.run(**{**files, "detections": folder}, bootstrap=0, overwrite=True, dry_run=dry_run)

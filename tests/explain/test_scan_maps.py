@@ -13,10 +13,14 @@ import pytest
 
 from lungct.cli.app import command
 from lungct.cli.contract import run_app
+from lungct.errors import InputError
+from lungct.explain.scan_maps import ScanMapOptions, ScanMaps
 from lungct.explain.viewers import slicer_script, snap_labels
 from lungct.io import boxes_csv
 from lungct.io.checkpoint import save_tensors
+from lungct.io.coco import CocoImage, CocoTruth
 from lungct.io.json_lines import read_json_lines
+from lungct.io.manifest import grid_facts, write_manifest
 from lungct.io.nifti import write_nifti
 from lungct.phantom.scan import render_phantom
 from lungct.types import Grid, Nodule, Volume
@@ -146,6 +150,16 @@ def test_unknown_grids_are_said_before_any_map_is_made(world: Path, capsys: pyte
     assert run_app(command(), [str(one) for one in arguments]) == 3
     assert "grid of its scans is not known" in capsys.readouterr().err
     assert not (world / "maps").exists()
+
+
+@pytest.mark.parametrize("z", [-1, 5])
+def test_a_slice_beyond_its_scan_is_refused_before_any_map_is_made(z: int, tmp_path: Path) -> None:
+    facts = grid_facts(Grid((5, 16, 16), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)))
+    record = {"schema": "lungct.slices/1", "case_id": "case_1", "grid": facts, "source_grid": facts}
+    write_manifest(tmp_path, "select-slices", {}, [record])
+    image = CocoImage(1, "1.npz", 16, 16, {"case_id": "case_1", "z_index": z})
+    with pytest.raises(InputError, match=f"is slice {z} of case_1, which has 5"):
+        ScanMaps.of(CocoTruth({1: "nodule"}, [image], [], tmp_path), ScanMapOptions())
 
 
 def test_what_the_viewers_are_told() -> None:

@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 from lungct import registry
 from lungct.game.options import GameOptions
 from lungct.game.rules.base import load_rules
-from lungct.game.run import segmentation_game
+from lungct.game.run import plan, segmentation_game
 from lungct.game.saliency import Saliency
 from lungct.game.target import Target, pixels_of
 from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth, write_truth
@@ -73,6 +73,7 @@ def test_a_detection_on_a_crowd_counts_neither_way(tmp_path: Path, as_mask: bool
     boxes = np.array([NODULE, (28, 14, 36, 22), (14, 25, 20, 31)])
     np.savez(tmp_path / "maps" / "cam" / "1.npz", heatmaps=maps, boxes_xyxy_px=boxes)
     options = GameOptions(bootstrap=0, controls=False)
+    assert plan(tmp_path / "maps", tmp_path / "truth.json", options)["true_boxes"] == 1
     summary = game(tmp_path / "maps", tmp_path / "truth.json", tmp_path / "game", options)
     assert (summary["detections"], summary["false_positives"]) == (1, 1)
     assert summary["detector"]["true_boxes"] == summary["detector"]["found"] == 1

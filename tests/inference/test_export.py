@@ -58,6 +58,8 @@ def test_a_graph_without_branches_answers_as_torchvision(detector: str) -> None:
     assert compare(model, image_hu, answer, threshold, "disks").holds
     turned = [one[::-1] for one in answer]
     assert compare(model, image_hu, turned, threshold, "the order among equals is open").holds
+    broken = [answer[0], np.full_like(answer[1], np.nan), answer[2]]
+    assert not compare(model, image_hu, broken, threshold, "no numbers").holds
     answer[2][0] = 8 - answer[2][0]
     assert not compare(model, image_hu, answer, threshold, "another category").holds
     other = compare(_model(detector, seed=1), image_hu, turned, threshold, "disks")

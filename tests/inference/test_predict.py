@@ -503,10 +503,19 @@ def test_points_of_one_model_looking_once_are_not_taken_for_those_of_several(run
         ({"tta": "flip"}, "another --tta"),
         ({"ensemble": [run_folder]}, "another --ensemble"),
         ({"nodule_score": "fused"}, "another --nodule-score"),
+        ({"searched": "all"}, "another --searched"),
+        ({"gap_mm": 4.0}, "another --link-by, --link-overlap or --gap-mm"),
+        ({"join_overlap": 0.0}, "another --join-overlap"),
+        ({"min_extent_mm": 0.0}, "another --min-extent-mm"),
+        ({"drop_outliers": True}, "another --drop-outliers"),
     ):
         with pytest.raises(InputError, match=word):
             plan(**more)
     write_operating_points(path, dataclasses.replace(points, measured_on={"tta": "flip", "nodule_score": "fused"}))
     plan(tta="flip", nodule_score="fused")
+    apart = {"join": {"overlap": 0, "gap_mm": 5}, "min_extent_mm": 0}
+    write_operating_points(path, dataclasses.replace(points, measured_on=apart))
+    plan(join_overlap=0.0, min_extent_mm=0.0)
+    write_operating_points(path, dataclasses.replace(points, measured_on={"tta": "flip", "nodule_score": "fused"}))
     with pytest.raises(InputError, match="another --tta"):
         plan(nodule_score="fused")
