@@ -146,7 +146,8 @@ def _as_known(problem: Exception) -> LungctError | None:
     """The error itself, or for a fault of the file system or of memory the kind of ours that it amounts to."""
     if isinstance(problem, LungctError):
         return problem
-    if isinstance(problem, MemoryError) or type(problem).__name__ == "OutOfMemoryError":
+    of_torch = type(problem).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(problem)
+    if isinstance(problem, MemoryError) or of_torch:
         return EnvironmentError_("out of memory", "lower --batch, --workers or the size of the input")
     if isinstance(problem, OSError) and problem.strerror:
         where = f"{problem.filename}: " if problem.filename else ""

@@ -18,6 +18,9 @@ GPU_BATCH_PX = 32 * 512 * 512
 CPU_BATCH_CELLS = 1 << 23
 GPU_BATCH_CELLS = 1 << 28
 
+CPU_FAULTS = ("can't allocate memory", "not enough memory")
+"""What torch says where a CPU's memory runs out, as a RuntimeError like any other."""
+
 T = TypeVar("T")
 
 
@@ -48,12 +51,13 @@ def in_batches(count: int, batch: int, work: Callable[[range], T]) -> Iterator[t
         done: T | None = None
         try:
             done = work(part)
-        except RuntimeError as problem:
+        except (MemoryError, RuntimeError) as problem:
             if not _out_of_memory(problem):
                 raise
             if len(part) == 1:
                 raise EnvironmentError_(
-                    "out of memory with one changed image at a time", "use --device cpu, or a smaller --magnify"
+                    "out of memory with one changed image at a time",
+                    "use --device cpu, a machine of more memory, or a model trained with a smaller --magnify",
                 ) from None
         if done is None:  # after the except block, so that its traceback holds no tensors any more
             batch = len(part) // 2
@@ -65,5 +69,6 @@ def in_batches(count: int, batch: int, work: Callable[[range], T]) -> Iterator[t
         start = part.stop
 
 
-def _out_of_memory(problem: RuntimeError) -> bool:
-    return isinstance(problem, torch.OutOfMemoryError) or "allocate memory" in str(problem)
+def _out_of_memory(problem: MemoryError | RuntimeError) -> bool:
+    known = isinstance(problem, (MemoryError, torch.OutOfMemoryError))
+    return known or any(one in str(problem) for one in CPU_FAULTS)

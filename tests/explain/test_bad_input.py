@@ -101,13 +101,21 @@ def test_methods_that_look_inside_refuse_a_scorer_that_detects_anew(model: Loade
                 load_method(name)(subject, OPTIONS)
 
 
-def test_memory_that_runs_out_halves_the_batch() -> None:
+@pytest.mark.parametrize(
+    "problem",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+        MemoryError("Unable to allocate 9 GiB for an array"),
+    ],
+)
+def test_memory_that_runs_out_halves_the_batch(problem: Exception) -> None:
     seen = []
 
     def work(part: range) -> int:
         seen.append(len(part))
         if len(part) > 3:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise problem
         return sum(part)
 
     done = list(in_batches(20, 16, work))

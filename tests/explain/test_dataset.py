@@ -211,3 +211,15 @@ def test_flagged_maps_are_counted_and_complained_of() -> None:
     assert "3 of 4 maps mean nothing (1 nan, 2 zero)" in line
     assert "for 1 of 4 maps" in line
     assert complaint("scorecam", flagged([{"flag": "", "lost_fraction": None}])) == ""
+
+
+def test_an_image_too_large_for_the_memory_is_no_bug(
+    world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def exhausted(*_: object, **__: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("lungct.explain.job.open_image", exhausted)
+    line = ["explain", world / "run", world / "slices" / "test.json", world / "maps", "--detections", given(world)]
+    assert run_app(command(), [str(one) for one in line]) == 4
+    assert "lungct explain: out of memory: " in capsys.readouterr().err
