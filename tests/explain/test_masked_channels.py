@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from lungct.explain.base import MethodOptions, Subject, cost_of, load_method
 from lungct.explain.baselines import baseline_of, blurred
 from lungct.explain.clusters import clusters_of
 from lungct.explain.masked_channels import weights_of
+from lungct.explain.scorers import Scores
 from lungct.explain.sscam import noise
 
 from .classifier import SmallClassifier, subject_of
@@ -59,6 +61,28 @@ def test_equals_the_papers_loop(subject: Subject, name: str, preset: str, sd: fl
     for raw, expected in zip(explanation.raw, loop(subject, name, 4, sd, baseline_of(subject, "blur")), strict=True):
         np.testing.assert_allclose(raw, expected, atol=1e-5)
     assert explanation.record["passes"] == cost_of(name, subject, options).images
+
+
+@pytest.mark.parametrize("name", ["scorecam", "sscam1", "sscam2", "iscam", "drise", "occlusion"])
+def test_changed_images_are_held_a_batch_at_a_time(subject: Subject, name: str) -> None:
+    """However many there are: those of the pass before may still be there, and no more."""
+    held, most, seen = 0, 0, 0
+
+    def noting(batch: Tensor) -> Scores:
+        nonlocal held, most, seen
+        held, seen = held + len(batch), seen + len(batch)
+        most = max(most, held)
+        weakref.finalize(batch, gone, len(batch))
+        return Scores(batch.mean(dim=(1, 2, 3))[:, None].repeat(1, 2), torch.zeros(len(batch), 2, dtype=torch.bool))
+
+    def gone(count: int) -> None:
+        nonlocal held
+        held -= count
+
+    options = MethodOptions(samples=9, masks=60, patch_mm=1.4, batch=4)
+    load_method(name)(dataclasses.replace(subject, scorer=noting), options)
+    assert most <= 8
+    assert seen > (8 if name == "scorecam" else 50) - 1
 
 
 def test_the_presets_are_the_papers_and_the_theses_numbers(subject: Subject) -> None:
