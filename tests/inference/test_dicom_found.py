@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -128,3 +129,38 @@ def test_the_command_writes_them_only_when_asked(
     assert segread(tmp_path / "asked" / made[0]).number_of_segments == len(rows)
     assert PATIENT not in (tmp_path / "asked/manifest.ndjson").read_text()
     assert PATIENT not in capfd.readouterr().err
+
+
+@pytest.mark.real
+def test_on_a_hospitals_series_labels_segments_and_report_lie_at_one_place(real_data: Path, tmp_path: Path) -> None:
+    from tests.inference.test_predict import CARD, build_detector, dataclasses, save_tensors, torch
+
+    card = dataclasses.replace(CARD, spacing_mm=(2.0, 2.0, 1.5), max_detections=1)
+    torch.manual_seed(0)
+    save_tensors(tmp_path / "model.safetensors", build_detector(card).state_dict(), card.to_json())
+    series, look = real_data / "cptac_C3N-00247_dicom", {"device": "cpu", "score_threshold": 0.0, "sheets": False}
+    done = verb.run(tmp_path / "model.safetensors", series, tmp_path / "out", dicom=True, **look)
+    assert done.data["images"] == len(list(series.iterdir())) == 99
+    with open(tmp_path / "out/nodules.csv") as stream:
+        rows = list(csv.DictReader(stream))
+    (labels,) = (tmp_path / "out/labels").iterdir()
+    image = nibabel.load(labels)
+    assert image.shape == (512, 512, 99)
+    voxels = np.asarray(image.dataobj)
+    paths = sorted((tmp_path / "out/dicom").iterdir())
+    assert [path.name.rpartition("_")[2] for path in paths] == ["seg.dcm", "sr.dcm"]
+    centers = segment_centers(pydicom.dcmread(paths[0]))
+    groups = srread(paths[1]).content.get_volumetric_roi_measurement_groups()
+    assert len(rows) == len(groups) > 1
+    assert sorted(centers) == np.unique(voxels)[1:].tolist()
+    uids = {pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID for path in series.iterdir()}
+    frames = pydicom.dcmread(paths[0]).PerFrameFunctionalGroupsSequence
+    assert {one.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID for one in frames} <= uids
+    for number, center in centers.items():
+        ras = nibabel.affines.apply_affine(image.affine, np.argwhere(voxels == number)).mean(axis=0)
+        np.testing.assert_allclose(ras * (-1, -1, 1), center, atol=1e-3)
+    # The ellipsoid of the first is whole: of the others those before may hide a part.
+    ellipsoid = np.reshape(groups[0].roi.graphic_data, (6, 3)).mean(axis=0)
+    np.testing.assert_allclose(ellipsoid, centers[1], atol=1.5)
+    found = [float(rows[0][name]) for name in ("coordX", "coordY", "coordZ")]
+    assert np.abs(np.subtract(found, ellipsoid)).max() < float(rows[0]["d"]) / 2
