@@ -17,6 +17,7 @@ from lungct.io.coco import CocoTruth
 from lungct.models.card import ModelCard
 from lungct.models.detector import LoadedModel
 from lungct.models.load import load_model
+from lungct.models.quicken import quickened
 from lungct.registry import AMP
 from lungct.types import Detections, Progress, no_progress
 
@@ -148,7 +149,7 @@ def load_ensemble(runs: Sequence[Path], device: str = "auto", *, tta: str = "non
         InputError: weights that cannot be read, or models of other categories, spacing or HU range than the first.
         EnvironmentError_: ttach is not installed and views are asked for.
     """
-    models = [load_model(run, device) for run in runs]
+    models = [quickened(load_model(run, device)) for run in runs]
     for run, model in zip(runs[1:], models[1:], strict=True):
         _check_together(run, models[0].card, model.card)
     return Ensemble(tuple(with_views(model, tta, iou=iou) for model in models), iou)

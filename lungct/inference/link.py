@@ -11,8 +11,8 @@ with scores s_i, boxes b_i and slice indices z_i
 
     box = sum(s_i b_i) / sum(s_i),    z = sum(s_i z_i) / sum(s_i),    fused score = sum(s_i) / N,
 
-the box and z over the slices with at least half of the best score, each as often as its slab is thick. Slices on which
-it was missed count against the fused score. The best score and the mean of the s_i are kept, too.
+the box and z over the core of the nodule, see :mod:`lungct.inference.nodule`, each slice as often as its slab is thick.
+Slices on which it was missed count against the fused score. The best score and the mean of the s_i are kept, too.
 
 Source of the fusion: Solovyev 2021, section 3.2, with slices in place of models.
 """

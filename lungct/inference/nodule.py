@@ -1,7 +1,8 @@
 """A nodule in the making, slice by slice, and the 3D nodule that it makes.
 
 A detector's boxes fade out above and below a nodule, often along a vessel. So place, box, extents and diameter are of
-the nodule's *core*, the slices on which it scores at least half of its best; all slices are remembered.
+the nodule's *core*: its best slice and those round it with at least half of its score, up to where two slices in a row
+have less. All slices are remembered.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from lungct.inference.searched import Searched
 from lungct.io.calibration import Calibration
 from lungct.registry import NODULE_SCORES
-from lungct.types import FloatArray, Grid, Triple
+from lungct.types import FloatArray, Grid, IntArray, Triple
 
 CORE = 0.5
 """Share of the best score from which a slice is of the core."""
@@ -77,7 +78,7 @@ class Chain:
 def nodule_of(chain: Chain, searched: Searched, grid: Grid, case_id: str) -> FoundNodule:
     """The nodule of a chain whose slices are among the searched ones of ``grid``."""
     scores = np.asarray(chain.scores, dtype=np.float64)
-    core = np.flatnonzero(scores >= CORE * scores.max())
+    core = _core(scores, np.array([searched.rank(z) for z in chain.z]))
     boxes, slices = np.asarray(chain.boxes)[core], [chain.z[row] for row in core]
     slabs = searched.slabs(slices)
     # A slice that stands for more of the scan counts for more.
@@ -103,6 +104,14 @@ def nodule_of(chain: Chain, searched: Searched, grid: Grid, case_id: str) -> Fou
         slice_scores=tuple(chain.scores),
         members=tuple(chain.members),
     )
+
+
+def _core(scores: FloatArray, ranks: IntArray) -> IntArray:
+    """Which rows of a chain are its core."""
+    strong = np.flatnonzero(scores >= CORE * scores.max())
+    piece = np.concatenate([[0], np.cumsum(np.diff(ranks[strong]) > 2)])
+    rows: IntArray = strong[piece == piece[scores[strong].argmax()]]
+    return rows
 
 
 def _diameter_mm(boxes_xyxy_px: FloatArray, slices: Sequence[int], searched: Searched, spacing_mm_zyx: Triple) -> float:

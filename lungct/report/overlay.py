@@ -101,10 +101,13 @@ def annotate(
         panel.scale_bar(picture, view, spacing_mm_xy)
 
 
-def png(picture: Image.Image) -> bytes:
+def png(picture: Image.Image, level: int = 9) -> bytes:
     """A picture as the bytes of a PNG of 256 colours, without any text or time in it.
 
     The colours of the boxes and of the key are exact, however small a part of the picture they are.
+
+    Args:
+        level: how hard to compress, 1 to 9.
     """
     rgb = np.asarray(picture).astype(np.int32)
     codes = (rgb[..., 0] << 16) | (rgb[..., 1] << 8) | rgb[..., 2]
@@ -120,7 +123,7 @@ def png(picture: Image.Image) -> bytes:
     out = Image.fromarray(index)
     out.putpalette(palette)
     stream = io.BytesIO()
-    out.save(stream, format="PNG", compress_level=9)
+    out.save(stream, format="PNG", compress_level=level)
     return stream.getvalue()
 
 

@@ -192,3 +192,14 @@ def test_csv_is_a_luna16_submission(tmp_path: Path) -> None:
     assert COLUMNS[:5] == ("seriesuid", "coordX", "coordY", "coordZ", "probability")
     assert (row["seriesuid"], row["probability"], row["slice_first"], row["slice_last"]) == ("1.2.3", "0.25", "3", "4")
     assert [float(row[name]) for name in COLUMNS[1:4]] == pytest.approx(found[0].center_lps_mm, abs=1e-4)
+
+
+def test_the_core_ends_where_two_slices_in_a_row_score_less_than_half_of_the_best() -> None:
+    scores = (0.6, 0.1, 0.2, 0.5, 0.9, 0.3, 0.8, 0.2)
+    marks = {z: on(z, square(30 + (z == 3) * 4, 20), scores=(score,)) for z, score in enumerate(scores, 3)}
+    (nodule,) = link(marks, GRID)
+    assert nodule.slices == tuple(range(3, 11))
+    assert nodule.ends_z_px == (6, 10)
+    assert nodule.box_xyxy_px == pytest.approx(square(30, 20))
+    z = (6 * 0.5 + 7 * 0.9 + 9 * 0.8) / 2.2
+    assert nodule.center_lps_mm[2] == pytest.approx(100 + 1.25 * z)
