@@ -6,8 +6,9 @@ over the slices that both span, with |b| the area of a box, those of missed slic
 
     sum_z |a_z and b_z| / sum_z min(|a_z|, |b_z|) >= overlap;
 
-so a small mark inside a large one is of it, and two nodules side by side are not. Where they span no slice together,
-the boxes at the ends that face each other count, if they are at most ``gap_mm``, or one missed slice, apart.
+or the same with the score-weighted mean box of the better one in place of its a_z; so a small mark inside a large one is
+of it, and two nodules side by side are not. Where they span no slice together, the boxes at the ends that face each
+other count, if they are at most ``gap_mm``, or one missed slice, apart.
 
 What joins adds its slices; on a slice that both have, the boxes are fused by their scores as in linking, and the better
 score stays.
@@ -75,6 +76,7 @@ class _Solid:
     """A chain with a box on every slice from its first to its last.
 
     Attributes:
+        mean: (4,) its score-weighted box.
         bounds: (6,) least and largest x, y px and z.
     """
 
@@ -83,6 +85,8 @@ class _Solid:
         boxes = np.asarray(chain.boxes)
         every = np.arange(self.first, self.last + 1)
         self._boxes = np.stack([np.interp(every, chain.z, side) for side in boxes.T], axis=1)
+        weights = np.maximum(chain.scores, 1e-9)
+        self.mean = np.average(boxes, axis=0, weights=weights)
         self.bounds = np.concatenate([boxes[:, :2].min(0), [self.first], boxes[:, 2:].max(0), [self.last]])
 
     def between(self, first: int, last: int) -> FloatArray:
@@ -95,17 +99,22 @@ def _are_one(a: _Solid, b: _Solid, searched: Searched, spacing_mm: float, option
         return False
     first, last = max(a.first, b.first), min(a.last, b.last)
     if first <= last:
-        ours, theirs = a.between(first, last), b.between(first, last)
-    else:  # one ends on slice ``last``, and the other begins on ``first``
-        missed = searched.rank(first) - searched.rank(last) - 1
-        if missed > 1 and (first - last) * spacing_mm > options.gap_mm + TOLERANCE_MM:
-            return False
-        lower, upper = (a, b) if a.last == last else (b, a)
-        ours, theirs = lower.between(last, last), upper.between(first, first)
+        theirs = b.between(first, last)
+        mean = np.broadcast_to(a.mean, theirs.shape)
+        return any(_overlap(ours, theirs, options.overlap) for ours in (a.between(first, last), mean))
+    missed = searched.rank(first) - searched.rank(last) - 1  # one ends on slice ``last``, the other begins on ``first``
+    if missed > 1 and (first - last) * spacing_mm > options.gap_mm + TOLERANCE_MM:
+        return False
+    lower, upper = (a, b) if a.last == last else (b, a)
+    return _overlap(lower.between(last, last), upper.between(first, first), options.overlap)
+
+
+def _overlap(ours: FloatArray, theirs: FloatArray, least: float) -> bool:
+    """Whether (n, 4) boxes share ``least`` of the smaller ones' areas, all together."""
     low, high = np.maximum(ours[:, :2], theirs[:, :2]), np.minimum(ours[:, 2:], theirs[:, 2:])
     shared = (high - low).clip(0).prod(axis=1).sum()
     smaller = np.minimum(*((one[:, 2:] - one[:, :2]).prod(axis=1) for one in (ours, theirs))).sum()
-    return bool(shared > 0 and shared >= options.overlap * smaller)
+    return bool(shared > 0 and shared >= least * smaller)
 
 
 def _together(strong: Chain, weak: Chain) -> Chain:

@@ -40,6 +40,12 @@ def test_a_small_mark_inside_a_nodule_is_part_of_it() -> None:
     assert len(found(*large, (14, 45.0, 38.0, 6.0, 0.3), label=2)) == 2
 
 
+def test_a_mark_in_the_mean_box_is_part_of_it_where_the_box_of_its_slice_came_out_small() -> None:
+    large = [(z, 40.0, 40.0, 20.0, 0.9) for z in range(10, 20)]
+    assert len(found(*large, (20, 45.0, 40.0, 8.0, 0.8), (20, 36.0, 40.0, 7.0, 0.7))) == 1
+    assert len(found(*large, (20, 45.0, 40.0, 8.0, 0.8), (20, 28.0, 40.0, 7.0, 0.7))) == 2
+
+
 def test_on_a_shared_slice_boxes_are_fused_by_their_scores_and_the_better_one_is_remembered() -> None:
     rows = [(10, 40.0, 40.0, 12.0, 0.6), (11, 40.0, 40.0, 12.0, 0.6), (11, 43.0, 40.0, 6.0, 0.9)]
     (nodule,) = found(*rows, (12, 43.0, 40.0, 6.0, 0.9))
