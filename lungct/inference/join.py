@@ -6,8 +6,8 @@ over the slices that both span, with |b| the area of a box, those of missed slic
 
     sum_z |a_z and b_z| / sum_z min(|a_z|, |b_z|) >= overlap;
 
-or the same with the score-weighted mean box of the better one in place of its a_z; so a small mark inside a large one is
-of it, and two nodules side by side are not. Where they span no slice together, the boxes at the ends that face each
+or the same with the score-weighted mean box of the better one in place of its a_z. So a small mark inside a large one
+is of it, and two nodules side by side are not. Where they span no slice together, the boxes at the ends that face each
 other count, if they are at most ``gap_mm``, or one missed slice, apart.
 
 What joins adds its slices; on a slice that both have, the boxes are fused by their scores as in linking, and the better
