@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lungct.errors import InputError, UsageError
 from lungct.inference.options import PredictOptions, ScanOutputs
-from lungct.inference.scoring import Scoring, scoring_of
+from lungct.inference.scoring import FLAGS, OF_SCANS, Scoring, scoring_of
 from lungct.io import atomic
 from lungct.io.coco import CocoTruth, read_truth, write_detections
 from lungct.io.manifest import sha256_of
@@ -120,15 +120,24 @@ def _checked_out(source: Path, out: Path | None, options: PredictOptions, *, ove
             raise UsageError(f"{out} is or holds the input", "name another folder to write")
         atomic.check_replaceable(out, overwrite=overwrite, command="predict")
         return out
-    if not options.shard.is_whole:
-        raise UsageError(f"--shard has no bearing on {source}, for it shares out scans", "leave it out")
-    if options.resume:
-        raise UsageError(f"--resume has no bearing on {source}, for it takes over scans", "leave it out")
+    _check_of_slices(source, options)
     out = out or SLICES_OUT
     if out.resolve() == source.resolve():
         raise UsageError(f"{out} is the input", "name another file to write")
     atomic.check_file_replaceable(out, overwrite=overwrite, starts=b"[")
     return out
+
+
+def _check_of_slices(source: Path, options: PredictOptions) -> None:
+    """Refuse what only scans have a use for."""
+    if not options.shard.is_whole:
+        raise UsageError(f"--shard has no bearing on {source}, for it shares out scans", "leave it out")
+    if options.resume:
+        raise UsageError(f"--resume has no bearing on {source}, for it takes over scans", "leave it out")
+    plain = PredictOptions()
+    for name in OF_SCANS:
+        if getattr(options, name) != getattr(plain, name):
+            raise UsageError(f"{FLAGS[name]} has no bearing on {source}, for it is of whole scans", "leave it out")
 
 
 def _scans(source: Path, naming: Naming) -> Sequence[Scan]:

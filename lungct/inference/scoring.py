@@ -98,6 +98,8 @@ FLAGS: Mapping[str, str] = {
     "drop_outliers": "--drop-outliers",
 }
 """Of each of ``FOUND_BY`` the flags that say it."""
+OF_SCANS = tuple(name for name in FOUND_BY if name not in ("tta", "ensemble_sha256"))
+"""Those that only whole scans have a use for."""
 
 
 def _check_found_alike(path: Path, points: OperatingPoints, options: PredictOptions, unit: str) -> None:
@@ -117,4 +119,4 @@ def _found_by(options: PredictOptions, unit: str) -> dict[str, Any]:
     if unit == "slice":
         return together
     stated = asdict(options)
-    return {**{name: stated[name] for name in FOUND_BY if name not in together}, **together}
+    return {**together, **{name: stated[name] for name in OF_SCANS}}

@@ -328,6 +328,22 @@ def test_single_slices_are_not_shared_out(run_folder: Path, slices: Path, tmp_pa
             verb.run(run_folder, slices, tmp_path / "out.json", shard="0/2", dry_run=dry_run)
 
 
+@pytest.mark.parametrize(
+    ("more", "flag"),
+    [
+        ({"searched": "all"}, "--searched"),
+        ({"link_overlap": 0.4}, "--link-by, --link-overlap or --gap-mm"),
+        ({"join_gap_mm": 4.0}, "--join-overlap or --join-gap-mm"),
+        ({"min_extent_mm": 0.0}, "--min-extent-mm"),
+        ({"drop_outliers": True}, "--drop-outliers"),
+        ({"nodule_score": "mean"}, "--nodule-score"),
+    ],
+)
+def test_single_slices_make_no_nodules(more: dict[str, object], flag: str, run_folder: Path, slices: Path) -> None:
+    with pytest.raises(UsageError, match=f"{flag} has no bearing"):
+        verb.run(run_folder, slices, dry_run=True, **more)
+
+
 def test_a_broken_scan_stops_or_is_left_out(run_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "scans").mkdir()
     grid = Grid((3, 40, 48), (1.5, 1.0, 1.0), (0.0, 0.0, 0.0))
