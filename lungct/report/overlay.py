@@ -111,14 +111,16 @@ def png(picture: Image.Image, level: int = 9) -> bytes:
     """
     rgb = np.asarray(picture).astype(np.int32)
     codes = (rgb[..., 0] << 16) | (rgb[..., 1] << 8) | rgb[..., 2]
-    exact = np.intersect1d(_exact_colours(), codes)
+    seen = np.zeros(1 << 24, dtype=bool)  # a table of all colours, for sorting the pixels takes longer
+    seen[codes] = True
+    exact = _exact_colours()[seen[_exact_colours()]]
     reduced = picture.quantize(256 - len(exact), method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     index = np.array(reduced)
     palette = (reduced.getpalette() or [])[: 3 * (256 - len(exact))]
     palette += [0] * (3 * (256 - len(exact)) - len(palette))
-    place = np.searchsorted(exact, codes).clip(max=max(len(exact) - 1, 0))
-    if len(exact):
-        index = np.where(exact[place] == codes, 256 - len(exact) + place, index).astype(np.uint8)
+    place = np.zeros(1 << 24, dtype=np.uint8)
+    place[exact] = np.arange(256 - len(exact), 256)
+    index = np.where(place[codes] > 0, place[codes], index)
     palette += [int(part) for code in exact for part in (code >> 16, code >> 8 & 255, code & 255)]
     out = Image.fromarray(index)
     out.putpalette(palette)
