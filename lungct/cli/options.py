@@ -172,15 +172,14 @@ KeyFile = Annotated[
         rich_help_panel=PRIVACY,
     ),
 ]
-Shard = Annotated[
-    str,
-    typer.Option(
-        "--shard",
-        metavar="I/N",
-        help="Only the I-th of N shares of the patients, I from 0; 'lungct merge' joins the shares.",
-        rich_help_panel=EXECUTION,
-    ),
-]
+
+
+def shard(says: str) -> Any:
+    """``--shard I/N``; ``says`` of what."""
+    return typer.Option("--shard", metavar="I/N", help=says, rich_help_panel=EXECUTION)
+
+
+Shard = Annotated[str, shard("Only the I-th of N shares of the patients, I from 0; 'lungct merge' joins the shares.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace the output if lungct made it.", rich_help_panel=OUTPUT)
 ]

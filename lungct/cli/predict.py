@@ -5,12 +5,13 @@ preprocess) or of DICOM series is brought to the model's spacing slice by slice,
 scan's length. Of a scan coarser along z than the model the slices nearest to its own are searched. Overlapping boxes of
 neighbouring slices are linked to nodules (Solovyev 2021 for their fusion), and nodules that overlap on the slices they
 share, or follow each other after a gap, are joined; a nodule remembers its slices. A folder is written: nodules.csv (a
-LUNA16 submission with box, diameter, slices, scores and side), detections.json, labels/CASE.nii.gz on the scan's own
-grid (a voxel's value is the nodule's number), sheets/CASE.png with every nodule, manifest.ndjson. With --dicom, of
-DICOM alone, also dicom/CASE_seg.dcm and _sr.dcm (TID 1500), which carry the identifiers of the source series: without
-them no viewer lays them over it. The side comes from lungs/CASE.nii.gz beside the scans, or from --lung-mask. OUT is
-detections.json or nodules/ if left out. What --tta sees in several views, and what the models of --ensemble find, is
-joined by weighted box fusion, too; stored operating points hold for the way of searching they were measured with.
+LUNA16 submission with box, diameter, slices counted from 0, scores and side), detections.json, labels/CASE.nii.gz on
+the scan's own grid (a voxel's value is the nodule's number), sheets/CASE.png with every nodule, manifest.ndjson. With
+--dicom, of DICOM alone, also dicom/CASE_seg.dcm and _sr.dcm (TID 1500), which carry the identifiers of the source
+series: without them no viewer lays them over it. The side comes from lungs/CASE.nii.gz beside the scans, or from
+--lung-mask. OUT is detections.json or nodules/ if left out. What --tta sees in several views, and what the models of
+--ensemble find, is joined by weighted box fusion, too; stored operating points hold for the way of searching they were
+measured with.
 
 Example: lungct predict run/ slices/test.json detections.json
 """
@@ -184,7 +185,9 @@ def run(
             rich_help_panel=options.EXECUTION,
         ),
     ] = 0,
-    shard: options.Shard = "0/1",
+    shard: Annotated[
+        str, options.shard("Only the I-th of N shares of the patients, I from 0, of scans; 'lungct merge' joins them.")
+    ] = "0/1",
     resume: options.Resume = False,
     keep_going: options.KeepGoing = False,
     overwrite: options.Overwrite = False,

@@ -144,9 +144,6 @@ def draw_froc(path_stem: Path, part: Mapping[str, Any]) -> None:
 
     rates = np.asarray(part["fp_per_image"])
     band = part.get("band")
-    edges = None
-    if band:
-        low, high = (np.interp(rates, band["fp_per_image"], band[name]) for name in ("low", "high"))
-        edges = low, high
+    edges = (np.asarray(band["fp_per_image"]), np.asarray(band["low"]), np.asarray(band["high"])) if band else None
     at = {float(rate): value for rate, value in part["at"].items()}
     evaluation_figures.froc(path_stem, rates, np.asarray(part["sensitivity"]), at=at, band=edges, unit=part["unit"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +135,7 @@ def judge_scans(pair: ScanPair, options: EvaluateOptions | None = None) -> Evalu
         raise UsageError(f"a hit by {hit} needs the size of every mark", "give columns w, h, d or diameter_mm")
     finds = luna16.find_nodules(pair.nodules, marks, pair.excluded, hit)
     if len(marks) and not np.isfinite(finds.found_score).any():
-        logger.warning("no mark lies in a nodule; are the coordinates world mm in LPS (x, y, z)?")
+        logger.warning("no mark lies in a nodule; %s", _likely_frame(pair, marks, hit))
     tally = luna16.tally(pair.nodules, marks, finds, scans)
     froc, values = froc_part(tally, "scan", draws)
     froc["cpm"] = {
@@ -176,6 +176,15 @@ def judge_scans(pair: ScanPair, options: EvaluateOptions | None = None) -> Evalu
         figures["reliability"] = functools.partial(draw_reliability, part=calibration)
     drawn = DrawnMeasures(values, pairing(pair.patients, options.bootstrap, options.seed))
     return Evaluation(metrics, drawn, figures, tally, fitted)
+
+
+def _likely_frame(pair: ScanPair, marks: Findings, hit: Criterion) -> str:
+    """What may be wrong with coordinates that hit nothing."""
+    turned = replace(marks, center_lps_mm=marks.center_lps_mm * (-1.0, -1.0, 1.0))
+    found = int(np.isfinite(luna16.find_nodules(pair.nodules, turned, pair.excluded, hit).found_score).sum())
+    if not found:
+        return "are the coordinates world mm in LPS (x, y, z)?"
+    return f"with x and y negated {found} of {len(pair.nodules)} are found: are the coordinates RAS? LPS is expected"
 
 
 def _counts(pair: ScanPair, marks: Findings, finds: luna16.ScanFinds) -> dict[str, int]:

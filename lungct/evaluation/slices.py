@@ -50,7 +50,7 @@ def read_pair(truth_path: Path, detections_path: Path) -> tuple[CocoTruth, list[
 
     Raises:
         InputError: see :func:`read_truth` and :func:`read_detections`; or no true box, so that nothing is defined; or
-            boxes that are corners.
+            boxes that are corners, or shares of the image.
     """
     truth = read_truth(truth_path)
     if all(annotation.iscrowd for annotation in truth.annotations):
@@ -61,6 +61,7 @@ def read_pair(truth_path: Path, detections_path: Path) -> tuple[CocoTruth, list[
         )
     detections = read_detections(detections_path, truth, np.float64)
     _refuse_corners(detections_path, truth, detections)
+    _refuse_shares(detections_path, truth, detections)
     return truth, detections
 
 
@@ -71,11 +72,31 @@ def _refuse_corners(path: Path, truth: CocoTruth, detections: Sequence[Detection
     ]
     if not any(map(len, corners)) or any((boxes[:, 2:] <= boxes[:, :2]).any() for boxes in corners):
         return
-    others = [replace(one, boxes_xyxy_px=boxes) for one, boxes in zip(detections, corners, strict=True)]
-    as_they_are, as_corners = (int((pair_up(truth, some).iou >= LIKELY_IOU).sum()) for some in (detections, others))
+    as_they_are, as_corners = _on_true_boxes(truth, detections, corners)
     if as_corners > 2 * as_they_are:
         problem = f"its boxes look like [x1, y1, x2, y2]: read so, {as_corners} lie on a true box, else {as_they_are}"
         raise InputError.of(path, problem, "write [x, y, width, height]")
+
+
+def _refuse_shares(path: Path, truth: CocoTruth, detections: Sequence[Detections]) -> None:
+    """Refuse boxes that all lie in the first pixel, and that hit true boxes if they are read as shares of the image."""
+    if not any(map(len, detections)) or any((one.boxes_xyxy_px > 1).any() for one in detections):
+        return
+    scaled = [
+        one.boxes_xyxy_px * np.tile([image.width, image.height], 2)
+        for one, image in zip(detections, truth.images, strict=True)
+    ]
+    as_they_are, as_shares = _on_true_boxes(truth, detections, scaled)
+    if as_shares > as_they_are:
+        problem = f"its boxes look normalised: read so, {as_shares} lie on a true box, else {as_they_are}"
+        raise InputError.of(path, problem, "write [x, y, width, height] in pixels, not as shares of the image")
+
+
+def _on_true_boxes(truth: CocoTruth, detections: Sequence[Detections], other: Sequence[FloatArray]) -> tuple[int, int]:
+    """How many pairs of a detection and a true box overlap, as the boxes are and with others in their place."""
+    others = [replace(one, boxes_xyxy_px=boxes) for one, boxes in zip(detections, other, strict=True)]
+    first, second = (int((pair_up(truth, some).iou >= LIKELY_IOU).sum()) for some in (detections, others))
+    return first, second
 
 
 def judge_slices(

@@ -66,14 +66,16 @@ class ExplainOptions:
 
     def nobody(self) -> str:
         """What was looked for, where nothing was found."""
-        if tuple(self.outcomes) == (MISSED,):
-            return f"no nodule was missed by detections of score {self.score_threshold:g} or more"
-        said = f"no detection of score {self.score_threshold:g} or more"
-        if self.numbers:
-            said += f" has --number {' or '.join(map(str, self.numbers))}"
-        return (
-            said if set(self.outcomes) >= set(DETECTED) else f"{said} and is one of --which {', '.join(self.outcomes)}"
-        )
+        by = f"of score {self.score_threshold:g} or more"
+        wanted = [one for one in DETECTED if one in self.outcomes]
+        said = []
+        if wanted:
+            numbered = f" and --number {' or '.join(map(str, self.numbers))}" if self.numbers else ""
+            outcome = {"tp": " lies on a true box", "fp": " is false", "tp fp": ""}[" ".join(wanted)]
+            said.append(f"no detection {by}{numbered}{outcome}")
+        if MISSED in self.outcomes:
+            said.append("no true box was missed" + ("" if wanted else f" by detections {by}"))
+        return ", and ".join(said)
 
 
 def check(options: ExplainOptions) -> None:

@@ -24,6 +24,8 @@ __all__ = ["PredictOptions", "PredictSummary", "ScanOutputs", "plan_predict", "p
 
 SLICES_OUT = Path("detections.json")
 SCANS_OUT = Path("nodules")
+OUTPUT_FLAGS = {"labels": "--labels", "sheets": "--no-sheets", "dicom": "--dicom", "lung_mask": "--lung-mask"}
+"""Of what :class:`ScanOutputs` holds, the flag that says it."""
 LUNGS = "lungs"
 """Where ``lungct preprocess`` puts lung masks beside the scans."""
 
@@ -84,7 +86,7 @@ def predict(
     Raises:
         InputError: the input or the run is not what it must be, or they do not fit each other.
         OutputExists: the output must not be written.
-        UsageError: the output would replace the input, or a shard is asked of a COCO file.
+        UsageError: the output would replace the input, or what is asked does nothing here.
     """
     options = options or PredictOptions()
     out = _checked_out(source, out, options, overwrite=overwrite)
@@ -114,6 +116,7 @@ def _checked_out(source: Path, out: Path | None, options: PredictOptions, *, ove
     """The output's place, after the check that it may be written."""
     if not source.exists():
         raise InputError.of(source, "no such file or folder")
+    _check_of_use(options)
     if not is_slices(source):
         out = out or SCANS_OUT
         if out.resolve() in (source.resolve(), *source.resolve().parents):
@@ -128,6 +131,15 @@ def _checked_out(source: Path, out: Path | None, options: PredictOptions, *, ove
     return out
 
 
+def _check_of_use(options: PredictOptions) -> None:
+    """Refuse what does nothing without another option."""
+    plain = PredictOptions()
+    if options.fuse_iou != plain.fuse_iou and options.tta == "none" and not options.ensemble:
+        raise UsageError("--fuse-iou does nothing where one model looks once", "add --tta or --ensemble")
+    if not options.join.overlap and options.join.gap_mm != plain.join.gap_mm:
+        raise UsageError("--join-gap-mm does nothing with --join-overlap 0, which joins none", "leave one of them out")
+
+
 def _check_of_slices(source: Path, options: PredictOptions) -> None:
     """Refuse what only scans have a use for."""
     if not options.shard.is_whole:
@@ -135,9 +147,14 @@ def _check_of_slices(source: Path, options: PredictOptions) -> None:
     if options.resume:
         raise UsageError(f"--resume has no bearing on {source}, for it takes over scans", "leave it out")
     plain = PredictOptions()
-    for name in OF_SCANS:
-        if getattr(options, name) != getattr(plain, name):
-            raise UsageError(f"{FLAGS[name]} has no bearing on {source}, for it is of whole scans", "leave it out")
+    given = [FLAGS[name] for name in OF_SCANS if getattr(options, name) != getattr(plain, name)]
+    for name, flag in OUTPUT_FLAGS.items():
+        if getattr(options.outputs, name) != getattr(plain.outputs, name):
+            given.append(flag)
+    if options.naming != plain.naming:
+        given.append("--keep-ids or --key-file")
+    if given:
+        raise UsageError(f"{given[0]} has no bearing on {source}, for it is of whole scans", "leave it out")
 
 
 def _scans(source: Path, naming: Naming) -> Sequence[Scan]:

@@ -22,6 +22,8 @@ from lungct.io.coco_columns import ResultColumns, result_columns
 from lungct.types import Detections, FloatArray
 
 SCHEMA = "lungct.slices/1"
+BROKEN = (LookupError, TypeError, ValueError, OverflowError, AttributeError)
+"""What reading a record of another shape raises."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,8 @@ def read_truth(path: Path) -> CocoTruth:
         raise InputError.of(path, "not a COCO ground truth (an object with images, annotations, categories)")
     try:
         truth = _truth_of(document, path.parent)
-    except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as problem:
-        raise InputError.of(path, f"broken COCO record ({type(problem).__name__}: {problem})") from None
+    except BROKEN as problem:
+        raise InputError.of(path, f"broken COCO record: {_plain(problem)}") from None
     _check(truth, path)
     return truth
 
@@ -125,8 +127,14 @@ def _truth_of(document: dict[str, Any], root: Path) -> CocoTruth:
         for row in document["images"]
     ]
     _ = [image.spacing_mm_xy for image in images]  # complains of a broken one here
-    annotations = [
-        CocoAnnotation(
+    annotations = [_annotation(row, number) for number, row in enumerate(document.get("annotations", []), 1)]
+    categories = {int(row["id"]): str(row["name"]) for row in document.get("categories", [])}
+    return CocoTruth(categories, images, annotations, root, _facts(document, "info"))
+
+
+def _annotation(row: dict[str, Any], number: int) -> CocoAnnotation:
+    try:
+        return CocoAnnotation(
             _id(row.get("id", number)),
             _id(row["image_id"]),
             int(row["category_id"]),
@@ -136,10 +144,16 @@ def _truth_of(document: dict[str, Any], root: Path) -> CocoTruth:
             _facts(row, "attributes"),
             row.get("segmentation") or (),
         )
-        for number, row in enumerate(document.get("annotations", []), 1)
-    ]
-    categories = {int(row["id"]): str(row["name"]) for row in document.get("categories", [])}
-    return CocoTruth(categories, images, annotations, root, _facts(document, "info"))
+    except BROKEN as problem:
+        name = row.get("id", number) if isinstance(row, dict) else number
+        raise ValueError(f"annotation {name}: {_plain(problem)}") from None
+
+
+def _plain(problem: Exception) -> str:
+    """What is wrong with a record, in words."""
+    if isinstance(problem, KeyError):
+        return f"no {problem.args[0]}"
+    return str(problem) if isinstance(problem, ValueError) else f"{type(problem).__name__}: {problem}"
 
 
 def _id(value: Any) -> int | str:
@@ -162,7 +176,10 @@ def _facts(row: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _xyxy(bbox: Sequence[float]) -> tuple[float, float, float, float]:
-    x, y, width, height = (float(value) for value in bbox)
+    try:
+        x, y, width, height = (float(value) for value in bbox)
+    except (TypeError, ValueError):
+        raise ValueError(f"bbox {bbox!r} is not [x, y, w, h] with w, h >= 0") from None
     if not all(map(math.isfinite, (x, y, width, height))) or width < 0 or height < 0:
         raise ValueError(f"bbox {list(bbox)} is not [x, y, w, h] with w, h >= 0")
     return x, y, x + width, y + height
@@ -255,7 +272,7 @@ def _record(
     except KeyError as problem:
         raise InputError.of(path, f"record {number} has no {problem.args[0]}") from None
     except (TypeError, ValueError, OverflowError) as problem:
-        raise InputError.of(path, f"record {number} is broken ({type(problem).__name__}: {problem})") from None
+        raise InputError.of(path, f"record {number} is broken: {problem}") from None
     if place is None:
         problem_text = f"record {number} is of image {image_id!r}, which the truth does not hold"
         raise InputError.of(path, problem_text, _id_hint(image_id, places))

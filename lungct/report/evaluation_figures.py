@@ -17,6 +17,8 @@ from lungct.report.canvas import Axes
 from lungct.types import FloatArray
 
 FP_TICKS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+FINE_RATES = np.geomspace(FP_TICKS[0] / 2, FP_TICKS[-1], 71)
+"""Where a curve that is straight in its rate has corners enough to look so on a log axis."""
 _FP_NAMES = ("1/8", "1/4", "1/2", "1", "2", "4", "8")
 
 
@@ -41,7 +43,7 @@ def froc(
     sensitivity: FloatArray,
     *,
     at: Mapping[float, float],
-    band: tuple[FloatArray, FloatArray] | None = None,
+    band: tuple[FloatArray, FloatArray, FloatArray] | None = None,
     unit: str = "slice",
 ) -> None:
     """Write sensitivity over false positives, on a base-2 axis from 1/8 to 8.
@@ -52,7 +54,7 @@ def froc(
             staircase gives both ends of each step.
         sensitivity: (N,) in 0..1.
         at: false-positive rate -> sensitivity, the operating points that are marked and whose mean is named.
-        band: lower and upper sensitivity, (N,) each, of a confidence band.
+        band: (M,) rates of its own, and lower and upper sensitivity there, of a confidence band.
         unit: what false positives are counted per: ``slice`` or ``scan``.
     """
 
@@ -60,8 +62,9 @@ def froc(
         plot = sheet.subplots()
         rates, found = extended(np.asarray(fp_per_image, float), np.asarray(sensitivity, float))
         if band is not None:
-            low, high = (extended(np.asarray(fp_per_image, float), np.asarray(edge, float))[1] for edge in band)
-            plot.fill_between(rates, low, high, color=canvas.SERIES[0], alpha=0.18, linewidth=0)
+            across, *edges = (np.asarray(one, float) for one in band)
+            (places, low), (_, high) = (extended(across, edge) for edge in edges)
+            plot.fill_between(places, low, high, color=canvas.SERIES[0], alpha=0.18, linewidth=0)
         plot.plot(rates, found, color=canvas.SERIES[0])
         plot.plot(list(at), list(at.values()), "o", color=canvas.SERIES[1], clip_on=False, zorder=3)
         _froc_axes(plot, unit)
@@ -96,9 +99,15 @@ def _froc_axes(plot: Axes, unit: str) -> None:
 
 
 def extended(rates: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The curve read off at the left edge of a log axis, which has no 0, and drawn on level to the right edge."""
+    """The curve read off at the left edge of a log axis, which has no 0, and drawn on level to the right edge.
+
+    Corners are put in at ``FINE_RATES``, for what is straight between two rates is bent on the log axis.
+    """
     if not len(rates):
         return np.array([FP_TICKS[0], FP_TICKS[-1]]), np.zeros(2)
+    fine = np.setdiff1d(FINE_RATES, rates)
+    fine, place = fine[fine < rates[-1]], np.searchsorted(rates, fine[fine < rates[-1]])
+    values, rates = np.insert(values, place, np.interp(fine, rates, values)), np.insert(rates, place, fine)
     left, right = FP_TICKS[0] / 2, max(FP_TICKS[-1], float(rates[-1]))
     keep = rates > left
     return np.r_[left, rates[keep], right], np.r_[np.interp(left, rates, values), values[keep], values[-1]]

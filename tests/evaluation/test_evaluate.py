@@ -100,11 +100,12 @@ def test_truth_without_a_box(pair: tuple[Path, Path], tmp_path: Path) -> None:
         ({"score": float("nan")}, "score nan"),
         ({"bbox": [10, float("nan"), 8, 8]}, "record 1 is broken"),
         ({"bbox": [40, 40, 60, 60]}, "mostly outside.*is it \\[x1, y1, x2, y2\\]"),
-        ({"bbox": [10, 10, 8]}, "record 1 is broken"),
+        ({"bbox": [10, 10, 8]}, r"record 1 is broken: bbox \[10, 10, 8\] is not \[x, y, w, h\]"),
         ({"image_id": "im9"}, "image 'im9', which the truth does not hold"),
         ({"image_id": ["im0"]}, "record 1 is broken"),
         ({"category_id": 1}, "category 1, the truth has 7 PN"),
         ({"score": None}, "record 1 is broken"),
+        ({"bbox": None}, r"record 1 is broken: bbox None is not \[x, y, w, h\]"),
     ],
 )
 def test_bad_record(pair: tuple[Path, Path], tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -147,6 +148,16 @@ def test_corners_in_place_of_sizes(pair: tuple[Path, Path], tmp_path: Path) -> N
     assert "\n" not in str(caught.value)
     pair[1].write_text(json.dumps([{"image_id": "im0", "category_id": 7, "bbox": [3, 3, 20, 20], "score": 0.9}]))
     assert verb.run(*pair, tmp_path / "out", bootstrap=0).data["counts"]["tp"] == 1, "a true box may be small beside it"
+
+
+def test_shares_in_place_of_pixels(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    rows = json.loads(pair[1].read_text())
+    pair[1].write_text(json.dumps([row | {"bbox": [one / 64 for one in row["bbox"]]} for row in rows]))
+    with pytest.raises(InputError, match=r"look normalised: read so, 2 lie on a true box, else 0") as caught:
+        verb.run(*pair, tmp_path / "out")
+    assert "in pixels" in str(caught.value)
+    pair[1].write_text(json.dumps([rows[0] | {"bbox": [0, 0, 1, 1]}]))
+    assert verb.run(*pair, tmp_path / "out", bootstrap=0).data["counts"]["fp"] == 1, "a pixel in the corner may be one"
 
 
 def test_category_zero_and_no_info(pair: tuple[Path, Path], tmp_path: Path) -> None:

@@ -183,6 +183,16 @@ def test_voxel_coordinates_are_suspected(
     assert "no mark lies in a nodule" in caplog.text
 
 
+def test_coordinates_of_another_frame_are_named(
+    files: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files["truth"].write_text(TRUTH.replace("s1,0,0,0", "s1,30,-40,0").replace("s2,0,0,0", "s2,30,-40,0"))
+    files["detections"].write_text(SUBMISSION.replace("\t1\t0\t0\t", "\t-30\t41\t0\t"))
+    logging.getLogger("lungct").propagate = True
+    judged(files, tmp_path / "out")
+    assert "no mark lies in a nodule; with x and y negated 1 of 3 are found: are the coordinates RAS?" in caplog.text
+
+
 @pytest.mark.real
 def test_the_true_nodules_as_submission(real_data: Path, tmp_path: Path) -> None:
     """The 1,186 nodules of LUNA16 with the 35,192 excluded findings as marks: everything found, those ignored."""

@@ -103,6 +103,8 @@ def test_the_command_says_it_in_a_line_and_writes_nothing(
 
 def test_what_was_not_found_is_said() -> None:
     assert ExplainOptions(score_threshold=0.25).nobody() == "no detection of score 0.25 or more"
-    assert ExplainOptions(numbers=(7, 9)).nobody().endswith("or more has --number 7 or 9")
-    assert ExplainOptions(outcomes=("tp",)).nobody().endswith("and is one of --which tp")
-    assert ExplainOptions(outcomes=("fn",)).nobody().startswith("no nodule was missed")
+    assert ExplainOptions(numbers=(7, 9)).nobody().endswith("or more and --number 7 or 9")
+    assert ExplainOptions(outcomes=("tp",)).nobody() == "no detection of score 0.3 or more lies on a true box"
+    assert ExplainOptions(outcomes=("fn",)).nobody() == "no true box was missed by detections of score 0.3 or more"
+    both = "no detection of score 0.3 or more is false, and no true box was missed"
+    assert ExplainOptions(outcomes=("fn", "fp")).nobody() == both

@@ -197,14 +197,15 @@ def test_a_slice_that_cannot_be_read_stops_or_is_left_out(run_folder: Path, slic
 
 
 def test_calibrated_scores(run_folder: Path, slices: Path, tmp_path: Path) -> None:
-    look = {"device": "cpu", "score_threshold": 0.0, "sheets": False}
+    on_slices = {"device": "cpu", "score_threshold": 0.0}
+    look = {**on_slices, "sheets": False}
     shutil.copytree(run_folder, tmp_path / "run")
     with pytest.raises(InputError, match=r"calibration\.json: no such file"):
-        verb.run(tmp_path / "run", slices, tmp_path / "out.json", calibrated=True, **look)
+        verb.run(tmp_path / "run", slices, tmp_path / "out.json", calibrated=True, **on_slices)
     calibration = Calibration("isotonic", scores=(0.0, 1.0), probabilities=(0.5, 1.0))
     write_calibration(tmp_path / "run/calibration.json", calibration)
-    verb.run(tmp_path / "run", slices, tmp_path / "raw.json", **look)
-    verb.run(tmp_path / "run", slices, tmp_path / "mapped.json", calibrated=True, **look)
+    verb.run(tmp_path / "run", slices, tmp_path / "raw.json", **on_slices)
+    verb.run(tmp_path / "run", slices, tmp_path / "mapped.json", calibrated=True, **on_slices)
     raw, mapped = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("raw", "mapped"))
     assert [one["score"] for one in mapped] == pytest.approx([0.5 + one["score"] / 2 for one in raw], abs=2e-6)
     write_scans(tmp_path / "scans", 4)
@@ -220,7 +221,8 @@ def test_calibrated_scores(run_folder: Path, slices: Path, tmp_path: Path) -> No
 
 
 def test_operating_points(run_folder: Path, slices: Path, tmp_path: Path) -> None:
-    look = {"device": "cpu", "score_threshold": 0.0, "sheets": False}
+    on_slices = {"device": "cpu", "score_threshold": 0.0}
+    look = {**on_slices, "sheets": False}
     shutil.copytree(run_folder, tmp_path / "run")
     path = tmp_path / "run/operating_points.json"
     write_scans(tmp_path / "scans", 4)
@@ -258,9 +260,9 @@ def test_operating_points(run_folder: Path, slices: Path, tmp_path: Path) -> Non
     with pytest.raises(UsageError, match="--fp-per-scan has no bearing"):
         verb.run(tmp_path / "run", slices, tmp_path / "out.json", fp_per_scan=1.0)
     write_operating_points(path, OperatingPoints("slice", points))
-    verb.run(tmp_path / "run", slices, tmp_path / "out.json", fp_per_slice=1.0, **look)
+    verb.run(tmp_path / "run", slices, tmp_path / "out.json", fp_per_slice=1.0, **on_slices)
     cut_off = json.loads((tmp_path / "out.json").read_text())
-    verb.run(tmp_path / "run", slices, tmp_path / "whole.json", **look)
+    verb.run(tmp_path / "run", slices, tmp_path / "whole.json", **on_slices)
     whole = json.loads((tmp_path / "whole.json").read_text())
     assert cut_off == [one for one in whole if one["score"] >= cut]
 
@@ -337,11 +339,25 @@ def test_single_slices_are_not_shared_out(run_folder: Path, slices: Path, tmp_pa
         ({"min_extent_mm": 0.0}, "--min-extent-mm"),
         ({"drop_outliers": True}, "--drop-outliers"),
         ({"nodule_score": "mean"}, "--nodule-score"),
+        ({"labels": "none"}, "--labels"),
+        ({"sheets": False}, "--no-sheets"),
+        ({"dicom": True}, "--dicom"),
+        ({"lung_mask": "threshold"}, "--lung-mask"),
+        ({"keep_ids": True}, "--keep-ids or --key-file"),
     ],
 )
 def test_single_slices_make_no_nodules(more: dict[str, object], flag: str, run_folder: Path, slices: Path) -> None:
     with pytest.raises(UsageError, match=f"{flag} has no bearing"):
         verb.run(run_folder, slices, dry_run=True, **more)
+
+
+def test_what_would_do_nothing_is_refused(run_folder: Path, slices: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--fuse-iou does nothing"):
+        verb.run(run_folder, slices, dry_run=True, fuse_iou=0.4)
+    assert verb.run(run_folder, slices, tmp_path / "a.json", dry_run=True, fuse_iou=0.4, tta="flip").data["images"]
+    (tmp_path / "scans").mkdir()
+    with pytest.raises(UsageError, match="--join-gap-mm does nothing"):
+        verb.run(run_folder, tmp_path / "scans", dry_run=True, join_overlap=0, join_gap_mm=4.0)
 
 
 def test_a_broken_scan_stops_or_is_left_out(run_folder: Path, tmp_path: Path) -> None:

@@ -87,6 +87,24 @@ def test_broken_truth_is_named(tmp_path: Path, text: str, complaint: str) -> Non
         read_truth(tmp_path / "t.json")
 
 
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"bbox": [1, 2, 3]}, "annotation 9: bbox [1, 2, 3] is not [x, y, w, h] with w, h >= 0"),
+        ({"bbox": [1, 2, "a", 3]}, "annotation 9: bbox [1, 2, 'a', 3] is not [x, y, w, h] with w, h >= 0"),
+        ({"category_id": "one"}, "annotation 9: invalid literal for int() with base 10: 'one'"),
+        ({}, "annotation 9: no bbox"),
+    ],
+)
+def test_a_broken_annotation_is_told_by_its_id(tmp_path: Path, change: dict[str, object], line: str) -> None:
+    row = {"id": 9, "image_id": 1, "category_id": 1, **change}
+    document = {"images": [{"id": 1, "file_name": "a", "width": 8, "height": 8}], "annotations": [row]}
+    (tmp_path / "t.json").write_text(json.dumps(document))
+    with pytest.raises(InputError) as caught:
+        read_truth(tmp_path / "t.json")
+    assert str(caught.value) == f"{tmp_path / 't.json'}: broken COCO record: {line}"
+
+
 @pytest.mark.real
 def test_another_tools_files(real_data: Path) -> None:
     truth = read_truth(real_data / "coco_string_ids" / "ground_truth.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -46,3 +47,9 @@ def test_what_is_held_still_stays() -> None:
         norm(torch.randn(2, 3, 8, 8))
     assert norm.running_var is not None
     assert norm.running_var.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_a_norm_that_runs_twice_in_a_pass_is_refused() -> None:
+    norm = nn.BatchNorm2d(3, momentum=MOMENTUM).train()
+    with pytest.raises(RuntimeError, match="ran 2 times in one pass"), young_statistics(norm, 0):
+        norm(norm(torch.randn(2, 3, 8, 8)))

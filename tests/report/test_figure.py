@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from PIL import Image
 
+from lungct.evaluation.judged import draw_froc
 from lungct.report import canvas, evaluation_figures, figure
 
 RATES = np.array([0.1, 0.5, 3.0])
@@ -21,7 +25,7 @@ GAME = [
 PAIRS: dict[str, Callable[[Path], None]] = {
     "precision_recall": lambda stem: evaluation_figures.precision_recall(stem, {"IoU .5": (FOUND, 1 - FOUND)}),
     "froc": lambda stem: evaluation_figures.froc(
-        stem, RATES, FOUND, at={0.5: 0.6}, band=(FOUND - 0.1, FOUND + 0.1), unit="scan"
+        stem, RATES, FOUND, at={0.5: 0.6}, band=(RATES, FOUND - 0.1, FOUND + 0.1), unit="scan"
     ),
     "ap_over_iou": lambda stem: evaluation_figures.ap_over_iou(stem, FOUND, 1 - FOUND, 1 - FOUND / 2),
     "size_histogram": lambda stem: figure.size_histogram(stem, {"train": FOUND, "val": np.empty(0)}, unit="mm"),
@@ -108,3 +112,33 @@ def test_drawing_leaves_no_global_state(tmp_path: Path) -> None:
     evaluation_figures.ap_over_iou(tmp_path / "iou", FOUND, FOUND, FOUND)
     assert matplotlib.rcParams["font.size"] == before
     assert ("matplotlib.pyplot" in sys.modules) == had_pyplot
+
+
+def _drawn(part: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Axes:
+    sheets: list[Figure] = []
+
+    def kept(_: Path, paint: Callable[[Figure], None], **__: float) -> None:
+        sheets.append(Figure())
+        paint(sheets[-1])
+
+    monkeypatch.setattr(canvas, "save_pair", kept)
+    draw_froc(Path("froc"), part)
+    return sheets[0].axes[0]
+
+
+def test_the_froc_band_and_curve_are_those_of_the_table_between_the_corners_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of few detections: the curve has no corner between 0 and 8, the band many, and the axis is logarithmic."""
+    rates = np.array([0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0])
+    low, high = np.array([0.0, 0.0, 0.0, 0.1, 0.3, 0.3, 0.35, 0.4]), np.linspace(0.6, 1, 8)
+    band = {"fp_per_image": rates.tolist(), "low": low.tolist(), "high": high.tolist()}
+    curve = {"fp_per_image": [0.0, 0.0, 8.0], "sensitivity": [0.0, 0.2, 1.0], "at": {"1": 0.3}, "unit": "scan"}
+    axes = _drawn({**curve, "band": band}, monkeypatch)
+    edge = axes.collections[0].get_paths()[0].vertices
+    for rate, lower, upper in zip(rates[1:], low[1:], high[1:], strict=True):
+        at = edge[np.isclose(edge[:, 0], rate), 1]
+        assert (at.min(), at.max()) == pytest.approx((lower, upper))
+    across, found = np.asarray(axes.lines[0].get_data(), dtype=float)
+    for rate in (0.125, 0.3, 1.0, 3.0):
+        assert np.interp(np.log2(rate), np.log2(across), found) == pytest.approx(0.2 + 0.1 * rate, abs=1e-3)
