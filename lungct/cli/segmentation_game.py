@@ -6,7 +6,10 @@ their own box, apart. Maps may come from any tool, in folders named as their met
 
 <method>/<image id>.npz with heatmaps (D, Y, X) and boxes_xyxy_px (D, 4);
 <method>/<image id>.png for all true boxes of an image, <image id>_<n>.png for the n-th, from 0;
-<method>/<case id>.nii.gz over a whole scan, whose images name their plane in lungct.z_index.
+<method>/<case id>.nii.gz over a whole scan, with its affine, whose images name their plane in lungct.z_index.
+
+<image id> is the image's id in the COCO file, its lungct.image_id or its picture's name; what two images share is
+refused.
 
 The truth is a COCO file whose images may name a patient, a case and a pixel spacing: lungct: {patient_id, case_id,
 spacing_mm}; crowd regions are left out. With --shape mask nodules are COCO segmentations, or --masks holds <image

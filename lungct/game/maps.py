@@ -5,8 +5,9 @@
     <method>/<image id>_<n>.png   one for its n-th box, n from 0
     <method>/<case id>.nii.gz     a map over the whole scan, on its grid; images take the plane of their z_index
 
-PNG and NIfTI hold no boxes: they are maps of the image's detections where such are given, best first, and else of its
-true boxes in the file's order. In or below a folder with an NPZ they are copies for the eye, and are not read.
+An image is called by its COCO id, by its ``lungct.image_id`` or as its picture; see ``names``. PNG and NIfTI hold no
+boxes: they are maps of the image's detections where such are given, best first, and else of its true boxes in the
+file's order. In or below a folder with an NPZ they are copies for the eye, and are not read.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungct.errors import InputError
-from lungct.explain.index import stem_of
 from lungct.game.masks import plane_of
+from lungct.game.names import Names
 from lungct.io.atomic import MANIFEST
 from lungct.io.coco import CocoImage, CocoTruth
 from lungct.io.npz import read_heatmaps, read_heatmaps_heading
@@ -34,10 +35,21 @@ VOLUMES = (".nii", ".nii.gz")
 
 @dataclass(frozen=True)
 class MapFile:
-    """One method's maps of one image; ``paths`` are one NPZ, one NIfTI, or PNGs by number of the box (-1: all)."""
+    """One method's maps of one image.
+
+    Attributes:
+        paths: one NPZ, one NIfTI, or PNGs by number of the box (-1: all).
+        scored: whether an NPZ tells its boxes' scores, as those of a detector have them.
+    """
 
     method: str
     paths: Mapping[int, Path] = field(hash=False)
+    scored: bool = False
+
+    @property
+    def bare(self) -> bool:
+        """Whether the files hold no boxes."""
+        return self.first.suffix != ".npz"
 
     @property
     def first(self) -> Path:
@@ -51,24 +63,26 @@ def map_files(heatmaps: Path, truth: CocoTruth) -> dict[int | str, list[MapFile]
     What lies in a hidden folder, as an unfinished run leaves behind, is not read.
 
     Raises:
-        InputError: no map, nor the manifest of such a run; a map of an image that the truth does not hold; a method
-            twice on one image.
+        InputError: no map, nor the manifest of such a run; a map of an image that the truth does not hold, or whose
+            name is that of two; a method twice on one image.
     """
     found: dict[int | str, dict[str, MapFile]] = defaultdict(dict)
-    images = {str(image.id): image for image in truth.images}
+    names = Names(truth)
     paths = [heatmaps] if heatmaps.is_file() else _visible(heatmaps, "*.npz")
     with_npz = {path.parent for path in paths}
     others = [] if heatmaps.is_file() else [path for path in _visible(heatmaps, "*") if not _copy(path, with_npz)]
     for path in paths:
-        image_id, method = read_heatmaps_heading(path)
-        if str(image_id) not in images:
-            raise InputError.of(path, f"is of image {image_id!r}, which the truth does not hold")
-        _add(found[images[str(image_id)].id], MapFile(method, {-1: path}))
-    for identifier, one in _of_other_tools(others, truth):
+        said, method, scored = read_heatmaps_heading(path)
+        image = names.image_of(path.stem, path) if said is None else names.image_said(said, path)
+        if image is None:
+            shown = path.stem if said is None else said
+            raise InputError.of(path, f"is of image {shown!r}, which the truth does not hold", names.example)
+        _add(found[image.id], MapFile(method, {-1: path}, scored))
+    for identifier, one in _of_other_tools(others, names):
         _add(found[identifier], one)
     if not found and not _visible(heatmaps, MANIFEST):
         raise InputError.of(
-            heatmaps, "no heatmap (.npz, .png, .nii.gz) in it that is of an image of the truth", "see lungct explain"
+            heatmaps, "no heatmap (.npz, .png, .nii.gz) in it that is of an image of the truth", names.example
         )
     return {
         image.id: sorted(found[image.id].values(), key=lambda one: one.method)
@@ -93,26 +107,28 @@ def _visible(folder: Path, pattern: str) -> list[Path]:
     return [path for path in below if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
 
 
-def _of_other_tools(paths: Sequence[Path], truth: CocoTruth) -> Iterator[tuple[int | str, MapFile]]:
-    by_stem = {stem: image for image in truth.images for stem in (Path(image.file_name).stem, stem_of(image.id))}
+def _of_other_tools(paths: Sequence[Path], names: Names) -> Iterator[tuple[int | str, MapFile]]:
     of_case: dict[str, list[CocoImage]] = defaultdict(list)
-    for image in truth.images:
+    for image in names.truth.images:
         of_case[image.case_id].append(image)
     pictures: dict[tuple[str, int | str], dict[int, Path]] = defaultdict(dict)
     for path in paths:
         method = path.parent.name
         if path.suffix == ".png":
-            stem, _, number = path.stem.rpartition("_")
-            if path.stem in by_stem:
-                pictures[method, by_stem[path.stem].id][-1] = path
-            elif stem in by_stem and number.isdigit():
-                pictures[method, by_stem[stem].id][int(number)] = path
+            if (place := names.box_of(path)) is not None:
+                _claim(pictures[method, place[0]], place[1], path)
         elif path.name.endswith(VOLUMES):
             case = path.name.removesuffix(".gz").removesuffix(".nii")
             for image in of_case.get(case) or of_case.get(case.removesuffix(f"_{method}"), []):
                 yield image.id, MapFile(method, {-1: path})
     for (method, identifier), numbered in pictures.items():
         yield identifier, MapFile(method, dict(sorted(numbered.items())))
+
+
+def _claim(numbered: dict[int, Path], number: int, path: Path) -> None:
+    twin = numbered.setdefault(number, path)
+    if twin is not path:
+        raise InputError.of(path, f"is of the same image as {twin.name}", "leave one of them")
 
 
 def read_maps(one: MapFile, truth: CocoTruth, image: CocoImage, detections: Detections | None = None) -> Heatmaps:
@@ -125,7 +141,7 @@ def read_maps(one: MapFile, truth: CocoTruth, image: CocoImage, detections: Dete
         InputError: a file that cannot be read, a map of another size than the image, a picture of a box that is not
             there.
     """
-    if one.first.suffix == ".npz":
+    if not one.bare:
         maps = read_heatmaps(one.first, truth.categories, raw=False)
         _check_size(one.first, maps.heatmaps.shape[1:], image)
         return maps

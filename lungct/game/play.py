@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,7 @@ from lungct.types import BoolArray, Detections, FloatArray, Heatmaps
 if TYPE_CHECKING:
     from lungct.game.faithfulness.judge import Judge
 
+logger = logging.getLogger("lungct")
 NOTHING = Score(float("nan"), float("nan"), float("nan"))
 LEAST_HALF = 2.0**-24
 """The smallest float16 above 0."""
@@ -44,6 +46,7 @@ class Game:
         detections: image id -> what maps without boxes are of.
         made: methods that the folder has maps of.
         judge: takes the measures that need the model; None leaves them out.
+        warned: methods whose values were said to be outside 0..1.
     """
 
     truth: CocoTruth
@@ -51,6 +54,7 @@ class Game:
     made: frozenset[str]
     detections: Mapping[int | str, Detections] = field(default_factory=dict)
     judge: Judge | None = None
+    warned: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, truth: CocoTruth, options: GameOptions, files: Mapping[Any, Sequence[MapFile]]) -> Game:
@@ -90,9 +94,26 @@ class Game:
         page = Page(self, image)
         rows: list[Row] = []
         for one in files:
-            rows += page.rows_of(read_maps(one, self.truth, image, self.detections.get(image.id)))
+            maps = read_maps(one, self.truth, image, self.detections.get(image.id))
+            if not one.bare:
+                self.warn_of_range(one, maps)
+            rows += page.rows_of(maps)
         rows += page.rows_beside()
         return (rows, []) if self.judge is None else _judged(self.judge, image, rows, page.asked)
+
+    def warn_of_range(self, one: MapFile, maps: Heatmaps) -> None:
+        """Say once a method how values below 0 or above 1 are taken."""
+        low, high = (float(end(maps.heatmaps, initial=0.0)) for end in (np.nanmin, np.nanmax))
+        if (low >= 0 and high <= 1) or one.method in self.warned:
+            return
+        self.warned.add(one.method)
+        logger.warning(
+            "%s: maps from %.3g to %.3g, expected 0 to 1; only the order of the pixels and their shares count, "
+            "and the rules of energy take what is below 0 as 0",
+            one.first,
+            low,
+            high,
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,9 @@ def segmentation_game(
     with staged_folder(out, command="segmentation-game", overwrite=overwrite, resume=resume) as folder:
         parts = Parts.open(folder, settings, join, resume=resume)
         rows, curves = _played(game, images, files, parts, progress)
-        summary = summarise(rows, options, truth, _left_out(game, rows))
+        could = shard_of(truth, truth.images, options.shard)
+        left_out, detected = _left_out(game, rows), _detected(files, options)
+        summary = summarise(rows, options, truth, left_out, images=could, detected=detected)
         _warn(summary, rows)
         write_game(folder, rows, curves, summary)
         if figures:
@@ -98,6 +100,12 @@ def _played(
         curves += mine[1]
         progress("images scored", number, len(images))
     return in_order(rows), sorted(curves, key=lambda one: (one.kind, one.method, str(one.image_id), one.detection))
+
+
+def _detected(files: Mapping[int | str, Sequence[MapFile]], options: GameOptions) -> set[str]:
+    """Methods whose maps are of a detector's boxes: those of ``detections``, or in an NPZ with scores."""
+    given = options.detections is not None
+    return {one.method for mine in files.values() for one in mine if one.scored or (given and one.bare)}
 
 
 def _left_out(game: Game, rows: Sequence[Row]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,16 +16,27 @@ from lungct.game.options import GameOptions
 from lungct.game.ranks import RankTest, rank_test
 from lungct.game.row import Row
 from lungct.game.statistics import needed_patients, paired_tests, patient_means
-from lungct.io.coco import CocoTruth
+from lungct.io.coco import CocoImage, CocoTruth
 from lungct.types import FloatArray
 
 SCHEMA = "lungct.game/2"
 
 
 def summarise(
-    rows: Sequence[Row], options: GameOptions, truth: CocoTruth | None = None, left_out: Sequence[str] = ()
+    rows: Sequence[Row],
+    options: GameOptions,
+    truth: CocoTruth | None = None,
+    left_out: Sequence[str] = (),
+    *,
+    images: Sequence[CocoImage] = (),
+    detected: Collection[str] = (),
 ) -> dict[str, Any]:
     """Everything that the rows say.
+
+    Args:
+        left_out: controls that could not be made.
+        images: of the truth, those that there could be maps of.
+        detected: methods whose maps are known to be of a detector's boxes; those with a false positive are, too.
 
     Means and tests are of true positives alone; false positives and missed nodules are strata. The tests compare
     normalised values, whose unit does not depend on the nodule's size, and the values themselves of measures without a
@@ -46,7 +57,8 @@ def summarise(
         "patients": patients,
         "detections": len({(str(row.image_id), str(row.annotation_id)) for row in found}),
         "false_positives": len({(str(row.image_id), row.detection) for row in rows if row.stratum == "FP"}),
-        "detector": _detector(rows, truth),
+        "detector": _detector(rows, truth, detected),
+        "without_a_map": _without_a_map(rows, truth, images),
         "version": options.rules,
         "shape": options.shape,
         "thresholds": dict(options.thresholds),
@@ -63,8 +75,28 @@ def _by_rule(tests: Sequence[Mapping[str, Any]]) -> Any:
     return itertools.groupby(tests, key=lambda test: test["rule"])
 
 
-def _detector(rows: Sequence[Row], truth: CocoTruth | None) -> dict[str, int]:
-    """What the detector itself got right and wrong on the images that have maps, whatever its maps look like."""
+def _without_a_map(rows: Sequence[Row], truth: CocoTruth | None, images: Sequence[CocoImage]) -> dict[str, int]:
+    """How many of the images, and of their true boxes, no row is of."""
+    mapped = {(str(row.image_id), str(row.annotation_id)) for row in rows}
+    there = {image for image, _ in mapped}
+    own = [] if truth is None else [one for image in images for one in truth.annotations_of[image.id]]
+    boxes = [(str(one.image_id), str(one.id)) for one in own if not one.iscrowd]
+    return {
+        "images": sum(str(image.id) not in there for image in images),
+        "of_images": len(images),
+        "true_boxes": sum(box not in mapped for box in boxes),
+        "of_true_boxes": len(boxes),
+    }
+
+
+def _detector(rows: Sequence[Row], truth: CocoTruth | None, detected: Collection[str]) -> dict[str, int | None]:
+    """What the detector itself got right and wrong on the images that have maps, whatever its maps look like.
+
+    Maps of the true boxes say nothing of a detector: None where there are no others.
+    """
+    known = {*detected, *(row.method for row in rows if row.stratum == "FP")}
+    none = dict.fromkeys(("found", "false_positives", "missed", "missed_with_a_map"))
+    rows = [row for row in rows if row.method in known]
     images = {str(row.image_id) for row in rows}
     true_boxes = (
         0 if truth is None else sum(not one.iscrowd and str(one.image_id) in images for one in truth.annotations)
@@ -72,6 +104,8 @@ def _detector(rows: Sequence[Row], truth: CocoTruth | None) -> dict[str, int]:
     found = {(str(row.image_id), str(row.annotation_id)) for row in rows if row.stratum == "TP"}
     false = {(str(row.image_id), row.detection) for row in rows if row.stratum == "FP"}
     missed = {(str(row.image_id), str(row.annotation_id)) for row in rows if row.stratum == "FN"}
+    if not rows:
+        return {"images": 0, "true_boxes": 0, **none}
     return {
         "images": len(images),
         "true_boxes": true_boxes,

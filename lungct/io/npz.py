@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from isal import isal_zlib
@@ -163,15 +163,28 @@ def _provenance(path: Path, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
         raise InputError.of(path, "provenance is no JSON object", "leave it out") from None
 
 
-def read_heatmaps_heading(path: Path) -> tuple[int | str, str]:
-    """Image id and method of a heatmap file, without unpacking the maps.
+class Heading(NamedTuple):
+    """What a heatmap file says of itself.
+
+    Attributes:
+        image_id: None where it says none.
+        scored: whether its boxes have scores.
+    """
+
+    image_id: int | str | None
+    method: str
+    scored: bool
+
+
+def read_heatmaps_heading(path: Path) -> Heading:
+    """What a heatmap file says, without unpacking the maps.
 
     Raises:
         InputError: missing, or not an NPZ.
     """
-    arrays = read_arrays(path, (), only=("image_id", "method"))
-    image_id: int | str = arrays.get("image_id", np.array(path.stem)).item()
-    return image_id, str(arrays.get("method", np.array(path.parent.name)).item())
+    arrays = read_arrays(path, (), only=("image_id", "method", "scores"))
+    image_id = arrays["image_id"].item() if "image_id" in arrays else None
+    return Heading(image_id, str(arrays.get("method", np.array(path.parent.name)).item()), "scores" in arrays)
 
 
 def write_arrays(path: Path, arrays: dict[str, Any], *, compressed: bool) -> None:
