@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lungct.errors import InputError, LungctError
+from lungct.inference.body import body_window, in_slice
 from lungct.inference.dicom_found import check_dicom, write_dicom
 from lungct.inference.ensemble import Ensemble
 from lungct.inference.found_csv import row_of, write_found
@@ -123,7 +124,7 @@ class ScanSearch:
     def _one(self, scan: Scan, view: Iterator[Grids | Batch], folder: Path) -> Record:
         grids = next(view)
         assert isinstance(grids, Grids)
-        found = self._detect(scan.case_id, view, len(grids.slices.z))
+        found = self._detect(scan.case_id, view, grids)
         if self.options.drop_outliers:
             found = without_outliers(found)
         nodules = self._nodules(scan, found, grids)
@@ -144,7 +145,7 @@ class ScanSearch:
             "nodules": [row_of(one, number, categories, by) for number, one in enumerate(nodules, 1)],
         }
 
-    def _detect(self, case_id: str, view: Iterator[Grids | Batch], slices: int) -> dict[int, Detections]:
+    def _detect(self, case_id: str, view: Iterator[Grids | Batch], grids: Grids) -> dict[int, Detections]:
         found: dict[int, Detections] = {}
         done = 0
         for batch in view:
@@ -152,13 +153,19 @@ class ScanSearch:
             places = [z for z, _ in batch]
             names = [slice_name(case_id, z) for z in places]
             stacked = [one for _, one in batch]
+            windows = [body_window(one, grids.searched.spacing_mm_zyx[:0:-1]) for one in stacked]
             options = self.options
-            marks = self.model.detect_stacks(
-                stacked, ids=names, score_threshold=options.score_threshold, batch=options.batch, amp=options.amp
+            seen = self.model.detect_stacks(
+                [one[:, *window] for one, window in zip(stacked, windows, strict=True)],
+                ids=names,
+                score_threshold=options.score_threshold,
+                batch=options.batch,
+                amp=options.amp,
             )
+            marks = [in_slice(one, window) for one, window in zip(seen, windows, strict=True)]
             found.update({z: mark for z, mark in zip(places, marks, strict=True) if len(mark)})
             done += len(places)
-            self.progress(f"slices of {case_id}", done, slices)
+            self.progress(f"slices of {case_id}", done, len(grids.slices.z))
         return found
 
     def _nodules(self, scan: Scan, found: Mapping[int, Detections], grids: Grids) -> list[FoundNodule]:

@@ -5,8 +5,9 @@
 Theirs is torchvision's Faster R-CNN at its default settings (short side of 800 pixels, 1,000 proposals, float32), one
 slice a call, on the series as pydicom reads it; its answers are thrown away. Its backbone is ours, MobileNetV2 with a
 pyramid of strides 4 to 16, or torchvision's own MobileNet pyramid, of strides 16 and 32 and cheaper. Ours is the whole
-of ``lungct predict`` with a detector of the default preset: reading, resampling, search, linking, label volume and
-contact sheet, of the slices nearest to the scan's own, and of all slices of the model's grid. Neither is trained; ours
+of ``lungct predict`` with a detector of the default preset's widths and ``--magnify 1``: reading, resampling, search,
+linking, label volume and contact sheet, of the slices nearest to the scan's own, and of all slices of the model's grid.
+What a model magnifies counts squared: at 2 its search costs four times as much. Neither is trained; ours
 answers three boxes a slice, so that there is something to link and to draw. One thread each. Then our peak memory on
 scans of 60 and of 240 slices. Imports are not counted.
 """
@@ -30,7 +31,7 @@ EVERY = 12
 
 
 def card() -> Any:
-    """A model of the default preset, at the spacing that training slices have."""
+    """A model of the default preset's widths, at the spacing that training slices have, not magnified."""
     from lungct.models.card import ModelCard
     from lungct.registry import SPACING_MM_XYZ
 
@@ -39,12 +40,13 @@ def card() -> Any:
         backbone="mobilenet-v2",
         width=1.0,
         norm="batch",
-        fpn_channels=128,
+        fpn_channels=96,
         strides=(4, 8, 16),
         anchor_sizes_px=((8.0,), (16.0,), (32.0,)),
         in_channels=3,
         hu_window=(-1000, 500),
         magnify=1.0,
+        head_units=256,
         categories={1: "nodule"},
         input_mean=(0.45,) * 3,
         input_std=(0.25,) * 3,

@@ -15,7 +15,7 @@ from lungct.registry import BACKBONES, DETECTORS
 from lungct.training.options import Execution, preset_options
 from lungct.training.train import train
 
-SLICES, SIDE_PX, EPOCHS = 8, 56, 60
+SLICES, SIDE_PX, EPOCHS = 8, 56, 100
 STAGES = (
     "phantom P --patients 4 --size 256 --slices 32 --seed 3",
     "preprocess P out --spacing native",
