@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lungct.ct.geometry import resampled_grid
@@ -138,8 +138,12 @@ def test_slabs_of_a_scan_that_is_coarser_than_the_grid() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), own_mm=st.sampled_from([0.8, 1.25, 2.0, 3.0, 5.0]))
+@example(seed=6829251, own_mm=2.0)
 def test_perfect_slice_boxes_give_the_centre_to_half_a_voxel(seed: int, own_mm: float) -> None:
-    """Of the scan or of the model's grid, whichever is coarser."""
+    """Of the scan or of the model's grid, whichever is coarser; along a coarse scan's z half a slice of the grid more.
+
+    For what stands for a slice of the scan is the grid's nearest, which may show a nodule's end where its own does not.
+    """
     random = np.random.default_rng(seed)
     turn = np.deg2rad(random.uniform(-20, 20))
     direction = (np.cos(turn), -np.sin(turn), 0.0, np.sin(turn), np.cos(turn), 0.0, 0.0, 0.0, 1.0)
@@ -159,4 +163,5 @@ def test_perfect_slice_boxes_give_the_centre_to_half_a_voxel(seed: int, own_mm: 
     (nodule,) = link(marks, grid, join=JoinOptions(), searched=searched)
     seen = own if own_mm > 1.25 else grid
     off = seen.to_index(nodule.center_lps_mm) - seen.to_index(tuple(grid.to_world(middle)))
-    assert np.abs(off).max() < 0.5
+    beside = 0.5 * grid.spacing_mm_zyx[0] / own_mm if own_mm > 1.25 else 0.0
+    assert (np.abs(off) < (0.5, 0.5, 0.5 + beside)).all()
