@@ -46,7 +46,7 @@ def write_dicom(
     if not nodules:
         return []
     stack = _stack_of(scan)
-    found = bodies(nodules, grids.searched, grids.own, shape)
+    found = bodies(nodules, grids.model, grids.own, shape)
     planes = label_planes(found, grids.own)
     number_at = {int(z): number for number, z in enumerate(stack.z_of_slice.tolist())}
     masks = {number_at[z]: plane for z, plane in enumerate(planes) if z in number_at and plane.any()}

@@ -22,10 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lungct.inference.nodule import Chain
-from lungct.inference.searched import Searched
+from lungct.inference.searched import TOLERANCE_MM, Searched
 from lungct.types import FloatArray
-
-TOLERANCE_MM = 1e-3
 
 
 @dataclass(frozen=True)

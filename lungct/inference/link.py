@@ -26,10 +26,8 @@ import numpy as np
 
 from lungct.inference.join import JoinOptions, joined
 from lungct.inference.nodule import Chain, FoundNodule, nodule_of
-from lungct.inference.searched import Searched
+from lungct.inference.searched import TOLERANCE_MM, Searched
 from lungct.types import Detections, FloatArray, Grid
-
-TOLERANCE_MM = 1e-3
 
 
 @dataclass(frozen=True)

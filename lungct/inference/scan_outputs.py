@@ -64,7 +64,7 @@ def _lungs(scan: Scan, method: str) -> Volume:
 def write_scan_labels(folder: Path, scan: Scan, nodules: Sequence[FoundNodule], grids: Grids, shape: str) -> str:
     """Write ``labels/<case_id>.nii.gz``, on the scan's own grid; returns that name."""
     name = f"labels/{scan.case_id}{NIFTI_SUFFIX}"
-    write_labels(folder / name, nodules, grids.searched, grids.own, shape)
+    write_labels(folder / name, nodules, grids.model, grids.own, shape)
     return name
 
 
@@ -72,7 +72,7 @@ def write_sheet(folder: Path, scan: Scan, nodules: Sequence[FoundNodule], grids:
     """Write ``sheets/<case_id>.png``; returns that name."""
     name = f"sheets/{scan.case_id}.png"
     shown = nodules[:SHOWN]
-    placed = bodies(shown, grids.searched, grids.canonical, "box")
+    placed = bodies(shown, grids.model, grids.canonical, "box")
     depth = grids.canonical.shape_zyx[0]
     middle = [int(np.clip(round(float(one.center[2])), 0, depth - 1)) for one in placed]
     slices = own_slices(scan, set(middle))

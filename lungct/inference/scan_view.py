@@ -29,14 +29,14 @@ class Grids:
     Attributes:
         own: in its stored index order.
         canonical: the same voxels in LPS-canonical order.
-        searched: the model's grid over it.
-        slices: those of that grid that are searched.
+        model: the model's grid over it.
+        searched: the slices of that grid that are searched.
     """
 
     own: Grid
     canonical: Grid
-    searched: Grid
-    slices: Searched
+    model: Grid
+    searched: Searched
 
 
 @dataclass(frozen=True)

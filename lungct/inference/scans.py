@@ -20,6 +20,7 @@ from lungct.inference.read_ahead import ReadAhead
 from lungct.inference.scan_outputs import with_sides, write_scan_labels, write_sheet
 from lungct.inference.scan_view import Batch, Grids, ViewOptions, scan_view
 from lungct.inference.scoring import Scoring
+from lungct.inference.searched import TOLERANCE_MM
 from lungct.io import atomic
 from lungct.io.case_lists import slice_name
 from lungct.io.coco import detection_rows
@@ -32,7 +33,6 @@ from lungct.types import Detections, Progress, Scan
 RESULTS = "detections.json"
 NODULES = "nodules.csv"
 RECORD_SCHEMA = "lungct.found/1"
-TOLERANCE_MM = 1e-3
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class ScanSearch:
             places = [z for z, _ in batch]
             names = [slice_name(case_id, z) for z in places]
             stacked = [one for _, one in batch]
-            windows = [body_window(one, grids.searched.spacing_mm_zyx[:0:-1]) for one in stacked]
+            windows = [body_window(one, grids.model.spacing_mm_zyx[:0:-1]) for one in stacked]
             options = self.options
             seen = self.model.detect_stacks(
                 [one[:, *window] for one, window in zip(stacked, windows, strict=True)],
@@ -165,14 +165,14 @@ class ScanSearch:
             marks = [in_slice(one, window) for one, window in zip(seen, windows, strict=True)]
             found.update({z: mark for z, mark in zip(places, marks, strict=True) if len(mark)})
             done += len(places)
-            self.progress(f"slices of {case_id}", done, len(grids.slices.z))
+            self.progress(f"slices of {case_id}", done, len(grids.searched.z))
         return found
 
     def _nodules(self, scan: Scan, found: Mapping[int, Detections], grids: Grids) -> list[FoundNodule]:
         """Linked, above the operating point, best first."""
         by, options = self.options.nodule_score, self.options
         linked = link(
-            found, grids.searched, options.link, join=options.join, case_id=scan.case_id, searched=grids.slices
+            found, grids.model, options.link, join=options.join, case_id=scan.case_id, searched=grids.searched
         )
         kept = [one for one in linked if self.scoring.keeps(one.by(by)) and not self._too_thin(one, grids)]
         kept = [one if self.scoring.shown_by is None else one.calibrated(self.scoring.shown_by) for one in kept]
@@ -180,15 +180,15 @@ class ScanSearch:
         return sorted(kept, key=lambda one: (-one.by(by), one.slices, one.box_xyxy_px))
 
     def _too_thin(self, nodule: FoundNodule, grids: Grids) -> bool:
-        ends, searched = (nodule.slices[0], nodule.slices[-1]), grids.slices.z
-        slabs = grids.slices.slabs(ends)
+        ends, searched = (nodule.slices[0], nodule.slices[-1]), grids.searched.z
+        slabs = grids.searched.slabs(ends)
         cut_off = ends[0] == searched[0] or ends[1] == searched[-1]
-        extent_mm = float(slabs[1, 1] - slabs[0, 0]) * grids.searched.spacing_mm_zyx[0]
+        extent_mm = float(slabs[1, 1] - slabs[0, 0]) * grids.model.spacing_mm_zyx[0]
         return not cut_off and extent_mm < self.options.min_extent_mm - TOLERANCE_MM
 
 
 def _record(scan: Scan, grids: Grids, detections: int, nodules: int, files: Sequence[str]) -> Record:
-    grid, searched = grids.searched, grids.slices.z
+    grid, searched = grids.model, grids.searched.z
     return {
         "schema": RECORD_SCHEMA,
         "case_id": scan.case_id,

@@ -19,6 +19,8 @@ from lungct.registry import SEARCHED
 from lungct.types import FloatArray, Grid
 
 TIE_PX = 1e-6
+TOLERANCE_MM = 1e-3
+"""By which a distance along z may pass a limit: spacings are written with few digits."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -119,6 +119,21 @@ def test_a_folder_of_scans(run_folder: Path, tmp_path: Path) -> None:
     assert str(tmp_path) not in (out / "manifest.ndjson").read_text()
 
 
+def test_a_body_elsewhere_in_the_air_is_found_there(run_folder: Path, tmp_path: Path) -> None:
+    """Only the body's window is searched; what is found must lie where the body lies in the scan."""
+    body = np.random.default_rng(2).integers(-400, 500, (4, 64, 64)).astype(np.int16)
+    (tmp_path / "scans").mkdir()
+    for name, y, x in (("a", 20, 20), ("b", 52, 84)):
+        hu = np.full((4, 160, 192), -1000, np.int16)
+        hu[:, y : y + 64, x : x + 64] = body
+        write_nifti(tmp_path / "scans" / f"{name}.nii.gz", Volume(hu, Grid(hu.shape, (1.5, 1.0, 1.0), (0.0, 0.0, 0.0))))
+    verb.run(run_folder, tmp_path / "scans", tmp_path / "out", keep_ids=True, device="cpu", score_threshold=0.0)
+    rows = json.loads((tmp_path / "out" / "detections.json").read_text())
+    boxes = {name: [row["bbox"] for row in rows if row["image_id"].startswith(name)] for name in "ab"}
+    assert len(boxes["a"]) > 4
+    np.testing.assert_allclose(boxes["b"], np.add(boxes["a"], (64, 32, 0, 0)), atol=0.01)
+
+
 def rows_of(path: Path) -> list[dict[str, str]]:
     with open(path) as stream:
         return list(csv.DictReader(stream))
