@@ -143,7 +143,9 @@ def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     heading = archive.fp.read(_HEADING.size)
     *_, name_size, extra_size = _HEADING.unpack(heading)
     archive.fp.seek(name_size + extra_size, io.SEEK_CUR)
-    data = isal_zlib.decompress(archive.fp.read(member.compress_size), -zlib.MAX_WBITS, member.file_size)
+    # One byte more than the directory promises is enough to find out that it lies, however much would follow.
+    unpacker = isal_zlib.decompressobj(-zlib.MAX_WBITS)
+    data = unpacker.decompress(archive.fp.read(member.compress_size), member.file_size + 1)
     if len(data) != member.file_size or isal_zlib.crc32(data) != member.CRC:
         raise zipfile.BadZipFile(f"Bad CRC-32 for file {member.filename!r}")
     return bytes(data)

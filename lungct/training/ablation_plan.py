@@ -106,7 +106,9 @@ def read_plan(path: Path) -> AblationPlan:
     truth = path.parent / judged.pop("truth") if "truth" in judged else runs[0].slices / "test.json"
     more = {**_underscored(document.get("predict", {})), **judged}
     if "measures" in more:
-        more["measures"] = tuple(more["measures"]) if isinstance(more["measures"], list) else (None,)
+        if not isinstance(more["measures"], list):
+            raise UsageError("measures takes a list of names")
+        more["measures"] = tuple(more["measures"])
     return AblationPlan(runs, truth, **more)
 
 

@@ -66,7 +66,7 @@ def _plan(slices: Path, options: TrainOptions, device: torch.device) -> dict[str
         "gflops_per_step": round(trial.flops * options.accumulate / 1e9, 2),
         "seconds_per_step": float(f"{per_step:.3g}"),
         "hours_of_steps": float(f"{per_step * per_epoch * options.epochs / 3600:.3g}"),
-        "timed_by": f"{trial.timed} trial step{'s'[: trial.timed > 1]} on this machine; without validations",
+        "timed_by": f"{trial.timed} trial step{'s' if trial.timed > 1 else ''} on this machine; without validations",
         "memory_mib": round(trial.peak_bytes / 2**20),
         "memory_by": trial.peak_by,
     }

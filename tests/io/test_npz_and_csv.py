@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+import subprocess
+import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -143,3 +147,29 @@ def test_a_foreign_map_that_does_not_fit_is_told_the_layout(tmp_path: Path, arra
         npz.read_heatmaps(tmp_path / "1.npz")
     np.savez(tmp_path / "1.npz", **MAP)
     assert npz.read_heatmaps(tmp_path / "1.npz").image_id == "1"
+
+
+READ = """
+import resource, sys
+from pathlib import Path
+from lungct.errors import InputError
+from lungct.io.npz import read_heatmaps
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    read_heatmaps(Path(sys.argv[1]))
+except InputError:
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_a_member_that_unpacks_to_more_than_it_says_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("heatmaps.npy", bytes(200_000_000))
+        archive.writestr("boxes_xyxy_px.npy", bytes(10))
+    content = bytearray(path.read_bytes())
+    size_at = content.find(b"PK\x01\x02") + 24  # in the directory's entry of the first member
+    content[size_at : size_at + 4] = struct.pack("<I", 1000)
+    path.write_bytes(content)
+    read = subprocess.run([sys.executable, "-c", READ, str(path)], capture_output=True, text=True, check=True)
+    assert int(read.stdout) < 50, "MiB more"
