@@ -90,6 +90,9 @@ VOC_CORNERS = ("centres", "inclusive", "edges")
 SEARCHED = ("own", "all")
 """Slices that are searched of a scan coarser than the model's grid: those nearest to its own, or all of the grid."""
 
+WITHIN = ("lungs", "body", "slice")
+"""What of a scan's slices is searched: where its lungs are, and around them; where its body is; all."""
+
 LINKINGS = ("ios", "iou")
 """Overlap by which boxes of neighbouring slices are one nodule: over the smaller box, or over the union."""
 

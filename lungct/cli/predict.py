@@ -2,7 +2,8 @@
 
 On slices or on whole scans: a COCO file gives a COCO results file. A scan, a folder of scans (raw, or of lungct
 preprocess) or of DICOM series is brought to the model's spacing slice by slice, so that memory does not depend on a
-scan's length. Of a scan coarser along z than the model the slices nearest to its own are searched. Overlapping boxes of
+scan's length. Of a scan coarser along z than the model the slices nearest to its own are searched. What is searched of
+a slice is where the lungs are, and 10 mm around them; --within body or slice searches more. Overlapping boxes of
 neighbouring slices are linked to nodules (Solovyev 2021 for their fusion), and nodules that overlap on the slices they
 share, or follow each other after a gap, are joined; a nodule remembers its slices. A folder is written: nodules.csv (a
 LUNA16 submission with box, diameter, slices counted from 0, scores and side), detections.json, labels/CASE.nii.gz on
@@ -35,6 +36,7 @@ from lungct.registry import (
     NODULE_SCORES,
     SEARCHED,
     TTA,
+    WITHIN,
 )
 
 SCANS = "Scans"
@@ -92,6 +94,15 @@ def run(
             rich_help_panel=SCANS,
         ),
     ] = SEARCHED[0],
+    within: Annotated[
+        str,
+        options.choice(
+            "--within",
+            WITHIN,
+            "Part of a scan's slices to search: the lungs with 10 mm around them, the body likewise, or all.",
+            rich_help_panel=SCANS,
+        ),
+    ] = WITHIN[0],
     link_by: Annotated[
         str, options.choice("--link-by", LINKINGS, "Overlap that links boxes.", rich_help_panel=SCANS)
     ] = LINKINGS[0],
@@ -209,6 +220,7 @@ def run(
         workers=workers,
         override=override,
         searched=searched,
+        within=within,
         link=LinkOptions(link_by, link_overlap, gap_mm),
         join=JoinOptions(join_overlap, join_gap_mm),
         min_extent_mm=min_extent_mm,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lungct.ct.axial import Axial
 from lungct.ct.geometry import cropped
 from lungct.ct.hu import clip_hu
 from lungct.ct.pieces import box_of
@@ -49,12 +50,34 @@ def lung_mask(volume: Volume, grid: Grid, method: str = "default") -> Volume:
     return _brought_to(grid, labels, coarse, chosen.EDGE_HU)
 
 
+def lungs_of_planes(scan: Axial) -> Volume:
+    """The lungs of a scan by the default method on the coarse grid that it works on; labels as :func:`lung_mask`'s.
+
+    Of the planes every n-th is read, and no more is held than the coarse grid.
+    """
+    chosen = cast(Method, importlib.import_module(LUNG_MASKS["default"].module))
+    z, y, x = _every_nth(scan.grid, chosen.STEP_MM_ZYX)
+    wanted = set(range(scan.grid.shape_zyx[0])[z])
+    read = {at: _within_range(scan.stored.read(number)[y, x]) for number, at in enumerate(scan.order) if at in wanted}
+    grid = cropped(Volume(np.broadcast_to(np.int16(0), scan.grid.shape_zyx), scan.grid), (z, y, x)).grid
+    return Volume(chosen.segment(np.stack([read[at] for at in sorted(read)]), grid.spacing_mm_zyx), grid)
+
+
 def _coarse(volume: Volume, step_mm_zyx: Triple) -> Volume:
-    """Every n-th voxel, the middle one of n, as int16."""
-    steps = [max(1, round(wanted / mm)) for wanted, mm in zip(step_mm_zyx, volume.grid.spacing_mm_zyx, strict=True)]
-    starts = [min((step - 1) // 2, size - 1) for step, size in zip(steps, volume.grid.shape_zyx, strict=True)]
-    thinned = cropped(volume, [slice(start, None, step) for start, step in zip(starts, steps, strict=True)])
-    return Volume(clip_hu(thinned.hu, (LOWEST_HU, HIGHEST_HU)), thinned.grid)
+    thinned = cropped(volume, _every_nth(volume.grid, step_mm_zyx))
+    return Volume(_within_range(thinned.hu), thinned.grid)
+
+
+def _every_nth(grid: Grid, step_mm_zyx: Triple) -> tuple[slice, slice, slice]:
+    """Every n-th voxel along each axis, the middle one of n, so that they lie about as far apart as wanted."""
+    steps = [max(1, round(wanted / mm)) for wanted, mm in zip(step_mm_zyx, grid.spacing_mm_zyx, strict=True)]
+    starts = [min((step - 1) // 2, size - 1) for step, size in zip(steps, grid.shape_zyx, strict=True)]
+    z, y, x = (slice(start, None, step) for start, step in zip(starts, steps, strict=True))
+    return z, y, x
+
+
+def _within_range(hu: NDArray[Any]) -> NDArray[np.int16]:
+    return clip_hu(hu, (LOWEST_HU, HIGHEST_HU))
 
 
 def _brought_to(grid: Grid, labels: NDArray[np.uint8], coarse: Volume, edge_hu: int | None) -> Volume:

@@ -8,7 +8,7 @@ from pathlib import Path
 from lungct.inference.join import JoinOptions
 from lungct.inference.link import LinkOptions
 from lungct.preprocessing.shard import WHOLE, Shard
-from lungct.registry import AMP, FUSE_IOU, LABEL_SHAPES, MIN_EXTENT_MM, NODULE_SCORES, SEARCHED
+from lungct.registry import AMP, FUSE_IOU, LABEL_SHAPES, MIN_EXTENT_MM, NODULE_SCORES, SEARCHED, WITHIN
 from lungct.sources.pseudonym import Naming
 
 
@@ -42,6 +42,7 @@ class PredictOptions:
         workers: scans that threads read ahead while the network runs, of a COCO file slices; 0 reads in between.
         override: run on slices that differ from the training's in spacing or HU range.
         searched: which slices of a scan are searched, one of ``SEARCHED``.
+        within: which part of the slices of a scan is searched, one of ``WITHIN``; the body where no lungs are found.
         link: how slice detections of a scan become nodules.
         join: how nodules that are parts of one are joined.
         min_extent_mm: nodules whose slices span less along z are left out, but for those that the scan cuts off.
@@ -68,6 +69,7 @@ class PredictOptions:
     workers: int = 0
     override: bool = False
     searched: str = SEARCHED[0]
+    within: str = WITHIN[0]
     link: LinkOptions = field(default_factory=LinkOptions)
     join: JoinOptions = field(default_factory=JoinOptions)
     min_extent_mm: float = MIN_EXTENT_MM

@@ -94,9 +94,9 @@ def predict(
     scoring = scoring_of(run, options, unit="slice" if is_slices(source) else "scan")
 
     from lungct.inference.ensemble import load_ensemble
-    from lungct.models.device import amp_dtype, use_threads
+    from lungct.models.device import amp_dtype, use_cpu
 
-    use_threads(options.threads)
+    use_cpu(options.threads)
     model = load_ensemble((run, *options.ensemble), options.device, tta=options.tta, iou=options.fuse_iou)
     amp_dtype(options.amp, model.models[0].device)  # a format that the device has not is refused before any work
     if isinstance(given, CocoTruth):
@@ -218,6 +218,7 @@ def _stated(run: Path, options: PredictOptions, scoring: Scoring) -> dict[str, A
         "score_threshold": options.score_threshold,
         "override": options.override,
         "searched": options.searched,
+        "within": options.within,
         "link": asdict(options.link),
         "join": asdict(options.join),
         "min_extent_mm": options.min_extent_mm,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -10,14 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungct.ct.axial import axial, on_grid, stacks
+from lungct.ct.lung_mask import lungs_of_planes
 from lungct.inference.model_grid import hu_range, model_grid
 from lungct.inference.searched import Searched, searched_slices
+from lungct.inference.windows import Window, lung_windows
+from lungct.registry import WITHIN
 from lungct.sources.planes import scan_planes
-from lungct.types import Grid, Scan
+from lungct.types import Grid, Scan, Volume
 
 if TYPE_CHECKING:
     from lungct.models.card import ModelCard
 
+LUNGS, BODY, _ = WITHIN
 Batch: TypeAlias = Sequence[tuple[int, NDArray[np.int16]]]
 """z indices and their (C, Y, X) stacks."""
 
@@ -31,12 +35,23 @@ class Grids:
         canonical: the same voxels in LPS-canonical order.
         model: the model's grid over it.
         searched: the slices of that grid that are searched.
+        within: which part of these is searched, one of ``WITHIN``: what was asked for, but the body where no lungs are
+            found.
+        lungs: of each slice of the model's grid that shows lung the window to search, by its z; None where not the
+            lungs are searched.
     """
 
     own: Grid
     canonical: Grid
     model: Grid
     searched: Searched
+    within: str
+    lungs: Mapping[int, Window] | None = None
+
+    @property
+    def looked_at(self) -> tuple[int, ...]:
+        """The z of the searched slices that the network sees, from the feet up."""
+        return tuple(z for z in self.searched.z if self.lungs is None or z in self.lungs)
 
 
 @dataclass(frozen=True)
@@ -47,36 +62,49 @@ class ViewOptions:
         context: slices in a stack.
         batch: stacks at a time.
         searched: which slices, one of ``SEARCHED``.
+        within: which part of them, one of ``WITHIN``.
         override: keep the scan's own spacing where the model does not know its.
     """
 
     context: int
     batch: int
     searched: str
+    within: str
     override: bool
 
 
 def scan_view(scan: Scan, card: ModelCard, options: ViewOptions) -> Iterator[Grids | Batch]:
-    """First the grids, then the stacks of the searched slices in the order of the file.
+    """First the grids, then the stacks of the slices that are looked at in the order of the file.
+
+    For the lungs the file is gone through once before.
 
     Raises:
         InputError: what reading the scan raises; a model that no scan can be fitted to.
     """
+    lungs = _lungs(scan) if options.within == LUNGS else None
     with scan_planes(scan) as planes:
         view = axial(planes)
         grid = model_grid(view.grid, card, scan.case_id, options.override)
         searched = searched_slices(view.grid, grid, options.searched)
-        yield Grids(planes.grid, view.grid, grid, searched)
+        windows = None if lungs is None else lung_windows(lungs, grid)
+        within = BODY if options.within == LUNGS and windows is None else options.within
+        grids = Grids(planes.grid, view.grid, grid, searched, within, windows)
+        yield grids
         depth = grid.shape_zyx[0]
         order = range(depth - 1, -1, -1) if view.from_head else range(depth)
         held: list[tuple[int, NDArray[np.int16]]] = []
-        for one in stacks(on_grid(view, grid, hu_range(card)), order, options.context, set(searched.z)):
+        for one in stacks(on_grid(view, grid, hu_range(card)), order, options.context, set(grids.looked_at)):
             held.append(one)
             if len(held) == options.batch:
                 yield held
                 held = []
         if held:
             yield held
+
+
+def _lungs(scan: Scan) -> Volume:
+    with scan_planes(scan) as planes:
+        return lungs_of_planes(axial(planes))
 
 
 def own_slices(scan: Scan, wanted: set[int]) -> dict[int, NDArray[Any]]:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lungct.errors import InputError, LungctError
-from lungct.inference.body import body_window, in_slice
 from lungct.inference.dicom_found import check_dicom, write_dicom
 from lungct.inference.ensemble import Ensemble
 from lungct.inference.found_csv import row_of, write_found
@@ -18,9 +20,10 @@ from lungct.inference.options import PredictOptions
 from lungct.inference.outliers import without_outliers
 from lungct.inference.read_ahead import ReadAhead
 from lungct.inference.scan_outputs import with_sides, write_scan_labels, write_sheet
-from lungct.inference.scan_view import Batch, Grids, ViewOptions, scan_view
+from lungct.inference.scan_view import BODY, Batch, Grids, ViewOptions, scan_view
 from lungct.inference.scoring import Scoring
 from lungct.inference.searched import TOLERANCE_MM
+from lungct.inference.windows import Window, body_window, in_slice
 from lungct.io import atomic
 from lungct.io.case_lists import slice_name
 from lungct.io.coco import detection_rows
@@ -87,7 +90,7 @@ class ScanSearch:
             facts = shard.facts(names[0], [said_of_scan(one) for one in scans], names[1])
             write_manifest(folder, "predict", self.stated, records, shard=facts)
         totals = {name: sum(one[name] for one in records) for name in ("detections", "nodules")}
-        slices = sum(len(one.get("searched", range(one["slices"]))) for one in records)
+        slices = sum(one["looked_at"] for one in records)
         return Found(slices, **totals, scans=tuple(names[1]), failed=tuple(failed))
 
     def _all(self, scans: Sequence[Scan], ledger: Ledger) -> tuple[list[Record], list[str]]:
@@ -118,7 +121,7 @@ class ScanSearch:
 
     def _view(self, scan: Scan) -> Iterator[Grids | Batch]:
         model, options = self.model, self.options
-        how = ViewOptions(model.in_channels, options.batch, options.searched, options.override)
+        how = ViewOptions(model.in_channels, options.batch, options.searched, options.within, options.override)
         return scan_view(scan, model.card, how)
 
     def _one(self, scan: Scan, view: Iterator[Grids | Batch], folder: Path) -> Record:
@@ -153,7 +156,7 @@ class ScanSearch:
             places = [z for z, _ in batch]
             names = [slice_name(case_id, z) for z in places]
             stacked = [one for _, one in batch]
-            windows = [body_window(one, grids.model.spacing_mm_zyx[:0:-1]) for one in stacked]
+            windows = [self._window(z, one, grids) for z, one in batch]
             options = self.options
             seen = self.model.detect_stacks(
                 [one[:, *window] for one, window in zip(stacked, windows, strict=True)],
@@ -165,8 +168,16 @@ class ScanSearch:
             marks = [in_slice(one, window) for one, window in zip(seen, windows, strict=True)]
             found.update({z: mark for z, mark in zip(places, marks, strict=True) if len(mark)})
             done += len(places)
-            self.progress(f"slices of {case_id}", done, len(grids.searched.z))
+            self.progress(f"slices of {case_id}", done, len(grids.looked_at))
         return found
+
+    @staticmethod
+    def _window(z: int, stack: NDArray[np.int16], grids: Grids) -> Window:
+        if grids.lungs is not None:
+            return grids.lungs[z]
+        if grids.within == BODY:
+            return body_window(stack, grids.model.spacing_mm_zyx[:0:-1])
+        return slice(0, stack.shape[1]), slice(0, stack.shape[2])
 
     def _nodules(self, scan: Scan, found: Mapping[int, Detections], grids: Grids) -> list[FoundNodule]:
         """Linked, above the operating point, best first."""
@@ -198,6 +209,8 @@ def _record(scan: Scan, grids: Grids, detections: int, nodules: int, files: Sequ
         "direction": list(grid.direction),
         "slices": grid.shape_zyx[0],
         **({"searched": list(searched)} if len(searched) < grid.shape_zyx[0] else {}),
+        "within": grids.within,
+        "looked_at": len(grids.looked_at),
         "detections": detections,
         "nodules": nodules,
         **({"files": list(files)} if files else {}),

@@ -92,6 +92,7 @@ FLAGS: Mapping[str, str] = {
     "ensemble_sha256": "--ensemble",
     "nodule_score": "--nodule-score",
     "searched": "--searched",
+    "within": "--within",
     "link": "--link-by, --link-overlap or --gap-mm",
     "join": "--join-overlap or --join-gap-mm",
     "min_extent_mm": "--min-extent-mm",

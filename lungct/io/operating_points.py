@@ -15,7 +15,17 @@ from lungct.io import atomic
 SCHEMA = "lungct.operating-points/1"
 FILE_NAME = "operating_points.json"
 UNITS = ("scan", "slice")
-FOUND_BY = ("tta", "ensemble_sha256", "nodule_score", "searched", "link", "join", "min_extent_mm", "drop_outliers")
+FOUND_BY = (
+    "tta",
+    "ensemble_sha256",
+    "nodule_score",
+    "searched",
+    "within",
+    "link",
+    "join",
+    "min_extent_mm",
+    "drop_outliers",
+)
 """Options of predict that scores and numbers of marks depend on; one that a file does not say is predict's default."""
 
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from lungct.io import atomic
 from lungct.report import panel
-from lungct.report.overlay import png
+from lungct.report.overlay import gray_png
 from lungct.report.panel import DETECTION, FRAME
 
 SIDE_PX = 300
@@ -63,7 +63,7 @@ def write_nodule_sheet(
         row, column = divmod(number, PER_ROW)
         at = (GAP_PX + column * (_TILE_PX[0] + 2 * GAP_PX), _HEADER_PX + row * (_TILE_PX[1] + GAP_PX))
         sheet.paste(_drawn(tile, spacing_mm_xy, window_hu), at)
-    atomic.write_bytes(path, png(sheet, level=4), durable=False)
+    atomic.write_bytes(path, gray_png(sheet, (DETECTION,)), durable=False)
 
 
 def _drawn(tile: Tile, spacing_mm_xy: tuple[float, float], window_hu: tuple[float, float]) -> Image.Image:

@@ -70,7 +70,7 @@ def _less(options: TrainOptions, limit_bytes: int) -> str:
     if options.batch > 1:
         half = options.batch // 2
         steps.append(f"--batch {half} --accumulate {options.accumulate * options.batch // half}")
-    steps.append(f"--crop {max(options.crop_px // 2, 64)}" if options.crop_px else "--crop 320")
+    steps.append(f"--crop {max(options.crop_px // 2, 64)}" if options.crop_px else f"--crop {TrainOptions.crop_px}")
     if options.magnify > 1:
         steps.append("--magnify 1")
     if options.amp == "off":

@@ -124,8 +124,8 @@ class TrainOptions:
     clip_norm: float = 10.0
     ema: float = 0.998
     anchors: str = "auto"
-    magnify: float = 2.0
-    crop_px: int = 320
+    magnify: float = 1.25
+    crop_px: int = 224
     hu_window: str = "thesis"
     amp: str = "auto"
     channels_last: bool = True

@@ -5,11 +5,11 @@
 Theirs is torchvision's Faster R-CNN at its default settings (short side of 800 pixels, 1,000 proposals, float32), one
 slice a call, on the series as pydicom reads it; its answers are thrown away. Its backbone is ours, MobileNetV2 with a
 pyramid of strides 4 to 16, or torchvision's own MobileNet pyramid, of strides 16 and 32 and cheaper. Ours is the whole
-of ``lungct predict`` with a detector of the default preset's widths and ``--magnify 1``: reading, resampling, search,
-linking, label volume and contact sheet, of the slices nearest to the scan's own, and of all slices of the model's grid.
-What a model magnifies counts squared: at 2 its search costs four times as much. Neither is trained; ours
-answers three boxes a slice, so that there is something to link and to draw. One thread each. Then our peak memory on
-scans of 60 and of 240 slices. Imports are not counted.
+of ``lungct predict`` with a detector of the default preset: reading, resampling, search, linking, label volume and
+contact sheet, of the slices nearest to the scan's own where the lungs are; then the same of all that the options let it
+search, and with detectors that magnify otherwise, which counts squared. Neither is trained; ours answers three boxes a
+slice, so that there is something to link and to draw. One thread each. Then our peak memory on scans of 60 and of 240
+slices. Imports are not counted.
 """
 # ruff: noqa: T201
 
@@ -23,30 +23,41 @@ from typing import Any
 import measured
 import numpy as np
 
-OURS, ALL = "lungct predict", "lungct predict --searched all"
+OURS = "lungct predict"
+WAYS: dict[str, tuple[float | None, dict[str, str]]] = {
+    OURS: (None, {}),
+    "lungct predict --searched all": (None, {"searched": "all"}),
+    "lungct predict --within body": (None, {"within": "body"}),
+    "of a model of --magnify 1": (1.0, {}),
+    "of a model of --magnify 2": (2.0, {}),
+}
+"""Ours: what the model magnifies, None for the preset's, and options."""
 SAME, COARSE = "torchvision, our backbone", "torchvision, its own pyramid"
 LENGTHS = {"60 slices": 60, "240 slices": 240}
 EVERY = 12
 """Their way costs minutes, so that it searches every twelfth slice, and its cost is taken times twelve."""
 
 
-def card() -> Any:
-    """A model of the default preset's widths, at the spacing that training slices have, not magnified."""
+def card(magnify: float | None = None) -> Any:
+    """A model of the default preset, at the spacing that training slices have."""
     from lungct.models.card import ModelCard
     from lungct.registry import SPACING_MM_XYZ
+    from lungct.training.options import TrainOptions, parse_strides
 
+    preset = TrainOptions()
+    factor = preset.magnify if magnify is None else magnify
     return ModelCard(
-        detector="faster-rcnn",
-        backbone="mobilenet-v2",
-        width=1.0,
+        detector=preset.detector,
+        backbone=preset.backbone,
+        width=preset.width,
         norm="batch",
-        fpn_channels=96,
-        strides=(4, 8, 16),
-        anchor_sizes_px=((8.0,), (16.0,), (32.0,)),
+        fpn_channels=preset.fpn_channels,
+        strides=parse_strides(preset.strides),
+        anchor_sizes_px=((8.0 * factor,), (16.0 * factor,), (32.0 * factor,)),
         in_channels=3,
         hu_window=(-1000, 500),
-        magnify=1.0,
-        head_units=256,
+        magnify=factor,
+        head_units=preset.head_units,
         categories={1: "nodule"},
         input_mean=(0.45,) * 3,
         input_std=(0.25,) * 3,
@@ -56,7 +67,7 @@ def card() -> Any:
     )
 
 
-def write_model(folder: Path) -> None:
+def write_model(folder: Path, magnify: float | None = None) -> None:
     """Untrained."""
     import torch
 
@@ -65,7 +76,8 @@ def write_model(folder: Path) -> None:
 
     torch.manual_seed(0)
     folder.mkdir()
-    save_tensors(folder / "model.safetensors", build_detector(card()).state_dict(), card().to_json())
+    mine = card(magnify)
+    save_tensors(folder / "model.safetensors", build_detector(mine).state_dict(), mine.to_json())
 
 
 def write_scan(path: Path, slices: int) -> None:
@@ -78,12 +90,12 @@ def write_scan(path: Path, slices: int) -> None:
     write_nifti(path, Volume(hu, grid))
 
 
-def ours(model: Path, source: Path, searched: str) -> dict[str, Any]:
+def ours(model: Path, source: Path, chosen: dict[str, str]) -> dict[str, Any]:
     """The library call behind the command."""
     from lungct.inference.predict import PredictOptions, predict
 
     with tempfile.TemporaryDirectory() as folder:
-        options = PredictOptions(device="cpu", threads=1, searched=searched)
+        options = PredictOptions(device="cpu", threads=1, **chosen)  # type: ignore[arg-type]
         return dict(predict(model, source, Path(folder) / "out", options).facts())
 
 
@@ -129,25 +141,27 @@ def one_run(way: str, folder: Path, source: Path) -> None:
     if way in (SAME, COARSE):
         measured.report_self(lambda: theirs(source, way))
     elif way in LENGTHS:
-        measured.report_self(lambda: ours(folder / "run", folder / f"{LENGTHS[way]}.nii.gz", "own"))
+        measured.report_self(lambda: ours(folder / "None", folder / f"{LENGTHS[way]}.nii.gz", {}))
     else:
-        measured.report_self(lambda: ours(folder / "run", source, "all" if way == ALL else "own"))
+        magnify, chosen = WAYS[way]
+        measured.report_self(lambda: ours(folder / str(magnify), source, chosen))
 
 
 def main(source: Path, repeats: int) -> None:
     """Write the model and the scans, measure in turn, print."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_model(folder / "run")
+        for magnify in {magnify for magnify, _ in WAYS.values()}:
+            write_model(folder / str(magnify), magnify)
         for slices in LENGTHS.values():
             write_scan(folder / f"{slices}.nii.gz", slices)
         script, arguments = Path(__file__), (name, str(source))
-        figures = measured.in_turn(script, [OURS, ALL, SAME, COARSE], *arguments, repeats=repeats)
+        figures = measured.in_turn(script, [*WAYS, SAME, COARSE], *arguments, repeats=repeats)
         lengths = measured.in_turn(script, list(LENGTHS), *arguments, repeats=1)
     count = len(list(source.iterdir()))
     print(measured.table({**figures, **lengths}, OURS))
     whole_s = {way: figures[way].median_s / figures[way].said["images"] * count for way in (SAME, COARSE)}
-    for way in (OURS, ALL):
+    for way in WAYS:
         one = figures[way]
         print(f"{way}: {one.said['images']} slices searched, {one.said['nodules']} nodules, peak {one.peak_mb:.0f} MB")
         for other, cost_s in whole_s.items():

@@ -1,6 +1,6 @@
 """CPU-seconds of one training step on two slices of 3 x 256 x 256, ours by default options, torchvision's by its own.
 
-Ours sees them as a run does: magnified and cropped to 320 px by the default, to 160 px by tiny; torchvision's brings
+Ours sees them as a run does: magnified and cropped to 224 px by the default, to 160 px by tiny; torchvision's brings
 their short side to 800 px.
 
 Run: python tests/bench/train_step.py [DETECTOR/BACKBONE ...], tiny being one of the names. The bars: 6 times cheaper,

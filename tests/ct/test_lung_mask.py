@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from lungct.ct.axial import axial
 from lungct.ct.geometry import cropped, resampled_grid, to_canonical
-from lungct.ct.lung_mask import lung_mask
+from lungct.ct.lung_mask import lung_mask, lungs_of_planes
 from lungct.registry import LUNG_MASKS
-from lungct.types import Grid, Volume
+from lungct.types import Grid, Planes, Volume
 
 from .chest import draw_chest
 from .real_lungs import dice, real_lungs
@@ -29,6 +30,26 @@ def test_default_finds_both_lungs_and_nothing_else(joined: bool) -> None:
         assert (found.hu[other] > 0).mean() <= most
     assert not found.hu[:, [0, -1]].any()
     assert (found.hu[chest.nodule] == 1).mean() > 0.7
+
+
+@pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, -1)])
+def test_lungs_plane_by_plane_lie_where_the_mask_has_them(flips: tuple[int, int, int]) -> None:
+    chest = draw_chest((1.4, 0.9, 0.9))
+    turned = to_canonical(chest.volume)
+    own, corner = turned.grid, [0 if flip > 0 else size - 1 for flip, size in zip(flips, turned.hu.shape, strict=True)]
+    stored = turned.hu[:: flips[0], :: flips[1], :: flips[2]]
+    x, y, z = (float(one) for one in own.to_world(tuple(float(one) for one in corner[::-1])))  # type: ignore[arg-type]
+    direction = tuple((own.direction_matrix * flips[::-1]).ravel().tolist())
+    read: list[int] = []
+    planes = Planes(
+        Grid(own.shape_zyx, own.spacing_mm_zyx, (x, y, z), direction), lambda n: read.append(n) or stored[n]
+    )  # type: ignore[func-returns-value]
+    found = lungs_of_planes(axial(planes))
+    assert read == sorted(read)
+    assert len(read) == -(-len(stored) // 2)
+    exact = lung_mask(turned, found.grid)
+    for side in (1, 2):
+        assert dice(found.hu == side, exact.hu == side) > 0.97
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.2, 1.2), (5.0, 0.9, 0.9), (2.0, 2.8, 1.4)])

@@ -36,7 +36,7 @@ def written(tmp_path: Path, direction: list[float]) -> tuple[Path, list[str], li
     write_volume(tmp_path / "series", hu, (2.0, 0.8, 0.7), **more)
     (scan,) = read_source(tmp_path / "series").scans
     volume = scan.load()
-    grids = Grids(volume.grid, volume.grid, volume.grid, Searched.every(13))
+    grids = Grids(volume.grid, volume.grid, volume.grid, Searched.every(13), "slice")
     nodules = []
     for (x, y, first, last), score in zip(((8, 12, 2, 6), (30, 20, 7, 12)), (0.9, 0.4), strict=True):
         box = np.array([[x, y, x + 9.0, y + 8.0]])

@@ -29,6 +29,7 @@ from lungct.models.card import ModelCard
 from lungct.models.detector import build_detector
 from lungct.preprocessing.merge import merge
 from lungct.types import Detections, Grid, Volume
+from tests.ct.chest import draw_chest
 
 SPACING_XYZ = (1.0, 1.0, 1.5)
 CARD = ModelCard(
@@ -132,6 +133,46 @@ def test_a_body_elsewhere_in_the_air_is_found_there(run_folder: Path, tmp_path: 
     boxes = {name: [row["bbox"] for row in rows if row["image_id"].startswith(name)] for name in "ab"}
     assert len(boxes["a"]) > 4
     np.testing.assert_allclose(boxes["b"], np.add(boxes["a"], (64, 32, 0, 0)), atol=0.01)
+
+
+def test_lungs_are_searched_where_they_lie_and_slices_without_them_are_not(run_folder: Path, tmp_path: Path) -> None:
+    drawn = draw_chest((3.0, 2.0, 2.0))
+    chest = drawn.volume
+    (tmp_path / "scans").mkdir()
+    for name, dy, dx in (("a", 0, 0), ("b", 32, 64)):  # the same chest elsewhere in a wider image of air
+        hu = np.full((chest.hu.shape[0] + 10, 200, 260), -1000, np.int16)
+        hu[10:, 20 + dy : 20 + dy + chest.hu.shape[1], 20 + dx : 20 + dx + chest.hu.shape[2]] = chest.hu
+        write_nifti(tmp_path / "scans" / f"{name}.nii.gz", Volume(hu, Grid(hu.shape, (3.0, 2.0, 2.0), (0.0, 0.0, 0.0))))
+    model = tmp_path / "model.safetensors"
+    card = dataclasses.replace(CARD, max_detections=5, spacing_mm=(2.0, 2.0, 3.0))
+    torch.manual_seed(0)
+    save_tensors(model, build_detector(card).state_dict(), card.to_json())
+    look = {"keep_ids": True, "device": "cpu", "score_threshold": 0.0}
+    rows, records = {}, {}
+    for within in ("lungs", "body", "slice"):
+        verb.run(model, tmp_path / "scans", tmp_path / within, within=within, **look)  # type: ignore[arg-type]
+        rows[within] = json.loads((tmp_path / within / "detections.json").read_text())
+        lines = (tmp_path / within / "manifest.ndjson").read_text().splitlines()
+        records[within] = [one for one in map(json.loads, lines) if "case_id" in one]
+        assert {one["within"] for one in records[within]} == {within}
+    boxes = {name: [row["bbox"] for row in rows["lungs"] if row["image_id"].startswith(name)] for name in "ab"}
+    assert len(boxes["a"]) > 20
+    np.testing.assert_allclose(boxes["b"], np.add(boxes["a"], (64, 32, 0, 0)), atol=0.01)
+    depth = records["body"][0]["slices"]
+    assert [records[within][0]["looked_at"] for within in ("body", "slice")] == [depth, depth]
+    slices = {row["image_id"] for row in rows["lungs"] if row["image_id"].startswith("a")}
+    assert slices == {f"a/{z:04d}" for z in range(int(min(slices)[2:]), int(max(slices)[2:]) + 1)}
+    lungs = 10 + np.flatnonzero(drawn.lungs.any(axis=(1, 2)))  # the mask is of every slice, the margin 10 mm
+    assert abs(int(min(slices)[2:]) - (lungs[0] - 3)) <= 1
+    assert abs(int(max(slices)[2:]) - (lungs[-1] + 3)) <= 1
+    assert records["lungs"][0]["looked_at"] == len(slices)
+
+
+def test_where_no_lungs_are_found_the_body_is_searched(run_folder: Path, tmp_path: Path) -> None:
+    write_scans(tmp_path / "scans", 4)
+    verb.run(run_folder, tmp_path / "scans", tmp_path / "out", keep_ids=True, device="cpu")
+    record = json.loads((tmp_path / "out" / "manifest.ndjson").read_text().splitlines()[1])
+    assert (record["within"], record["looked_at"]) == ("body", 4)
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -349,6 +390,7 @@ def test_single_slices_are_not_shared_out(run_folder: Path, slices: Path, tmp_pa
     ("more", "flag"),
     [
         ({"searched": "all"}, "--searched"),
+        ({"within": "body"}, "--within"),
         ({"link_overlap": 0.4}, "--link-by, --link-overlap or --gap-mm"),
         ({"join_gap_mm": 4.0}, "--join-overlap or --join-gap-mm"),
         ({"min_extent_mm": 0.0}, "--min-extent-mm"),
@@ -551,6 +593,7 @@ def test_points_of_one_model_looking_once_are_not_taken_for_those_of_several(run
         ({"ensemble": [run_folder]}, "another --ensemble"),
         ({"nodule_score": "fused"}, "another --nodule-score"),
         ({"searched": "all"}, "another --searched"),
+        ({"within": "slice"}, "another --within"),
         ({"gap_mm": 4.0}, "another --link-by, --link-overlap or --gap-mm"),
         ({"join_overlap": 0.0}, "another --join-overlap"),
         ({"min_extent_mm": 0.0}, "another --min-extent-mm"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from lungct.report.nodule_sheet import Tile, write_nodule_sheet
+from lungct.report.overlay import gray_png
 from lungct.report.panel import DETECTION
 
 
@@ -44,3 +46,12 @@ def test_nothing_found(tmp_path: Path) -> None:
     picture = drawn(tmp_path / "none.png", 0)
     assert not (picture == DETECTION).all(axis=2).any()
     assert (picture > 200).any(), "it says so"
+
+
+def test_grays_and_the_colour_come_back_from_the_png() -> None:
+    gray = np.repeat(np.tile(np.arange(256, dtype=np.uint8), (4, 1))[..., None], 3, axis=2)
+    gray[1, 10:20] = DETECTION
+    back = np.asarray(Image.open(io.BytesIO(gray_png(Image.fromarray(gray), (DETECTION,)))).convert("RGB")).astype(int)
+    assert (back[1, 10:20] == DETECTION).all()
+    back[1, 10:20] = gray[1, 10:20]
+    assert np.abs(back - gray).max() <= 1

@@ -86,6 +86,6 @@ def test_a_run_that_needs_too_much_ends_with_advice(tmp_path: Path) -> None:
         lambda: find_lr(tmp_path / "slices", options, execution=how),
         lambda: plan(tmp_path / "slices", options, how),
     ):
-        with pytest.raises(EnvironmentError_, match=r"whole slices x 100000.*--crop 320, or --magnify 1"):
+        with pytest.raises(EnvironmentError_, match=r"whole slices x 100000.*--crop 224, or --magnify 1"):
             take()
     assert not (tmp_path / "run").exists()

@@ -20,7 +20,7 @@ def test_every_pair_is_described_and_no_two_alike() -> None:
     assert [(one.detector, one.backbone) for one in found] == [(a, b) for a in DETECTORS for b in BACKBONES]
     assert len({one.parameters for one in found}) == len({one.gflops for one in found}) == len(found)
     assert {one.anchors for one in found if one.detector == "fcos"} == {0}
-    assert all("GFLOPs at 320 px" in str(one) for one in found)
+    assert all("GFLOPs at 224 px" in str(one) for one in found)
 
 
 def test_parameters_and_operations_are_those_of_the_real_network() -> None:
@@ -36,7 +36,7 @@ def test_parameters_and_operations_are_those_of_the_real_network() -> None:
     network = build_detector(card).eval()
     facts = model_facts("retinanet", "mobilenet-v2")
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        network([torch.zeros(3, 320, 320)])
+        network([torch.zeros(3, 224, 224)])
     assert facts.parameters == sum(one.numel() for one in network.parameters())
     assert facts.gflops == pytest.approx(counter.get_total_flops() / 1e9, abs=0.01)
 
