@@ -23,7 +23,7 @@ from lungct.game.faithfulness.curves import counts_of, curves
 from lungct.game.faithfulness.drop import drop
 from lungct.game.faithfulness.options import FaithOptions
 from lungct.game.faithfulness.road import impute, road
-from lungct.game.faithfulness.sanity import STAGES, randomised, stage_of
+from lungct.game.faithfulness.sanity import STAGES, likeness, randomised, stage_of
 from lungct.game.faithfulness.sensitivity import noise_hu
 from lungct.game.maps import map_files
 from lungct.game.options import GameOptions
@@ -108,6 +108,19 @@ def test_rank_correlation() -> None:
     assert rank_correlation(a, a**3) == pytest.approx(1)
     assert rank_correlation(a, -a) == pytest.approx(-1)
     assert rank_correlation(a, np.zeros_like(a)) == 0
+
+
+def test_zeros_in_common_are_no_likeness() -> None:
+    random = np.random.default_rng(0)
+    a, b, elsewhere = np.zeros((3, 64, 64))
+    a[10:30, 10:30], b[10:30, 10:30], elsewhere[40:60, 40:60] = random.random((3, 20, 20))
+    assert rank_correlation(a, b) > 0.8
+    assert likeness(a, b) < 0.15
+    assert likeness(a, a**2) == pytest.approx(1)
+    assert likeness(a, elsewhere) == 0
+    assert likeness(np.zeros_like(a), np.zeros_like(a)) == 0
+    dense, other = random.random((2, 64, 64)) + 0.1
+    assert likeness(dense, dense + other) == pytest.approx(rank_correlation(dense, dense + other))
 
 
 def test_concentration_by_hand() -> None:

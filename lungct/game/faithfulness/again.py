@@ -49,6 +49,8 @@ def _all_again(case: Case, network: Network, image_hu: NDArray[np.int16]) -> Hea
 
 def rank_correlation(a: FloatArray, b: FloatArray) -> float:
     """Spearman's correlation of two maps; 0 where one of them is constant, which has nothing in common with any."""
+    if a.size == 0:
+        return 0.0
     ranks = [rankdata(one.ravel()) for one in (a, b)]
     spread = [float(one.std()) for one in ranks]
     if min(spread) == 0:

@@ -1,16 +1,17 @@
 """Sanity: does the map change where the network forgets what it learned?
 
-    sanity-cascading    mean over stages s of |rho(H, H_s)|, H_s with all stages from the head down to s randomised
-    sanity-independent  mean over stages s of |rho(H, H_s)|, H_s with stage s alone randomised
+    sanity-cascading    mean over stages s of max(rho(H, H_s), 0), H_s with all stages from the head to s randomised
+    sanity-independent  mean over stages s of max(rho(H, H_s), 0), H_s with stage s alone randomised
 
-rho is Spearman's correlation of the pixels. Near 1 the map does not depend on what was learned, as an edge detector
-does not; less is better. It is made for maps that are dense: one that is 0 outside the cells that a detection reads has
-these zeros in common with every other map of that detection, which alone brings rho near 1 where the cells are few. The
-stages are the head's last layer, the rest of the head, the pyramid and the trunk. A randomised tensor is drawn anew
-from a normal distribution of its own mean and spread, so that activations keep their size; running statistics of norms
-stay.
+rho is Spearman's correlation of the pixels at which one of the two maps is not 0. Near 1 the map does not depend on
+what was learned, as an edge detector does not; less is better. The stages are the head's last layer, the rest of the
+head, the pyramid and the trunk. A randomised tensor is drawn anew from a normal distribution of its own mean and
+spread, so that activations keep their size; running statistics of norms stay.
 
-Source: Adebayo 2018, Sanity checks for saliency maps, section 3.
+Source: Adebayo 2018, Sanity checks for saliency maps, section 3. There all pixels count, and the amount of rho. But a
+map that is 0 outside the few cells that a detection reads has these zeros in common with any other map of that
+detection, which alone brings rho near 1. Without them, maps that are bright in different places have a negative rho,
+which is no likeness.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from torch import nn
 from lungct.explain.network import Network
 from lungct.game.faithfulness.again import can_be_made, made_again, rank_correlation
 from lungct.game.faithfulness.base import Case
+from lungct.types import FloatArray
 
 STAGES = {
     "last": ("roi_heads.box_predictor.", "head.classification_head.cls_logits."),
@@ -47,9 +49,15 @@ def sanity(case: Case) -> Mapping[str, float]:
         alike = []
         for stage, network in zip(STAGES, randomised(case.network, case.settings.seed, cascading), strict=True):
             again = made_again(case, network, case.subject.image_hu, (name, stage))
-            alike.append(abs(rank_correlation(start, again)))
+            alike.append(likeness(start, again))
         found[name] = float(np.mean(alike))
     return found
+
+
+def likeness(a: FloatArray, b: FloatArray) -> float:
+    """Of two (Y, X) maps, 0 to 1: their rank correlation where one of them is not 0, if it is positive."""
+    lit = (a != 0) | (b != 0)
+    return max(rank_correlation(a[lit], b[lit]), 0.0)
 
 
 @lru_cache(maxsize=2)
