@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from lungct.ct.axial import axial
+from lungct.ct.lung_mask import lungs_of_planes
 from lungct.inference.windows import MARGIN_MM, STEP_PX, body_window, in_slice, lung_windows
-from lungct.types import Detections, Grid, Volume
+from lungct.sources.planes import scan_planes
+from lungct.sources.source import read_source
+from lungct.types import Detections, Grid, Planes, Volume
+from tests.ct.real_lungs import real_lungs
 
 SPACING = (0.75, 0.75)
 
@@ -101,3 +108,34 @@ def test_a_mask_without_one_of_the_lungs_is_not_trusted(sides: tuple[tuple[int, 
 def test_lungs_of_a_few_ml_are_not_trusted() -> None:
     small = (slice(8, 12), slice(11, 21), slice(26, 36)), (slice(8, 12), slice(11, 21), slice(6, 16))
     assert lung_windows(labels((1, small[1]), (2, small[0])), FINE) is None
+
+
+@pytest.mark.real
+def test_windows_of_real_scans_hold_the_lungs_that_others_drew(real_data: Path) -> None:
+    trusted = []
+    for name, (scan, labels_drawn) in real_lungs(real_data).items():
+        windows = lung_windows(lungs_of_planes(axial(Planes(scan.grid, scan.hu.__getitem__))), scan.grid)
+        if windows is None:
+            continue
+        trusted.append(name)
+        for z, drawn in enumerate(labels_drawn > 0):
+            if drawn.any():
+                y, x = windows[z]
+                assert drawn[y, x].sum() == drawn.sum(), (name, z)
+    assert trusted == ["ACIL"], "the others show one lung, and the lungs' lowest few slices"
+
+
+@pytest.mark.real
+def test_a_real_mass_at_the_pleura_lies_in_the_window(real_data: Path) -> None:
+    scan = read_source(real_data / "cptac_C3N-00247_dicom").scans[0]
+    with scan_planes(scan) as planes:
+        view = axial(planes)
+        windows = lung_windows(lungs_of_planes(view), view.grid)
+    assert windows is not None
+    area = np.mean([(y.stop - y.start) * (x.stop - x.start) for y, x in windows.values()]) / 512**2
+    assert area < 0.75
+    boxes = {31: (88, 151, 125, 190), 32: (90, 155, 128, 192), 33: (97, 155, 125, 185), 34: (100, 159, 119, 178)}
+    for z, (x1, y1, x2, y2) in boxes.items():  # read by eye, of the slices sorted from the feet up
+        y, x = windows[z]
+        assert y.start <= y1 < y2 <= y.stop
+        assert x.start <= x1 < x2 <= x.stop
