@@ -1,7 +1,7 @@
 """Find nodules with a trained model.
 
 On slices or on whole scans: a COCO file gives a COCO results file. A scan, a folder of scans (raw, or of lungct
-preprocess) or of DICOM series is brought to the model's spacing slice by slice, so that memory does not depend on a
+preprocess) or of DICOM series is brought to the model's spacing slice by slice, so that memory hardly depends on a
 scan's length. Of a scan coarser along z than the model the slices nearest to its own are searched. What is searched of
 a slice is where the lungs are, and 10 mm around them; --within body or slice searches more. Overlapping boxes of
 neighbouring slices are linked to nodules (Solovyev 2021 for their fusion), and nodules that overlap on the slices they
@@ -80,7 +80,9 @@ def run(
         str,
         options.choice("--nodule-score", NODULE_SCORES, "Probability of a nodule.", rich_help_panel=SCORES),
     ] = NODULE_SCORES[0],
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Slices per network pass.")] = 4,
+    batch: Annotated[
+        int, typer.Option("--batch", min=1, help="Slices per network pass, at most; large ones go one by one on a CPU.")
+    ] = 4,
     amp: Annotated[str, options.choice("--amp", AMP, "Number format of the network.")] = AMP[0],
     override: Annotated[
         bool, typer.Option("--override", help="Run on slices of another spacing or HU range than trained on.")
@@ -99,7 +101,7 @@ def run(
         options.choice(
             "--within",
             WITHIN,
-            "Part of a scan's slices to search: the lungs with 10 mm around them, the body likewise, or all.",
+            "Part of a scan's slices to search: the lungs (or the body, where two are not found), the body, or all.",
             rich_help_panel=SCANS,
         ),
     ] = WITHIN[0],

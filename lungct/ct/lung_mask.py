@@ -50,15 +50,19 @@ def lung_mask(volume: Volume, grid: Grid, method: str = "default") -> Volume:
     return _brought_to(grid, labels, coarse, chosen.EDGE_HU)
 
 
-def lungs_of_planes(scan: Axial) -> Volume:
-    """The lungs of a scan by the default method on the coarse grid that it works on; labels as :func:`lung_mask`'s.
+def lungs_of_planes(scan: Axial, method: str = "default") -> Volume:
+    """The lungs of a scan on the coarse grid that the method works on; labels as :func:`lung_mask`'s.
 
-    Of the planes every n-th is read, and no more is held than the coarse grid.
+    Of the planes every n-th is read, and of the scan no more is held than the coarse grid.
     """
-    chosen = cast(Method, importlib.import_module(LUNG_MASKS["default"].module))
+    chosen = cast(Method, importlib.import_module(LUNG_MASKS[method].module))
     z, y, x = _every_nth(scan.grid, chosen.STEP_MM_ZYX)
     wanted = set(range(scan.grid.shape_zyx[0])[z])
-    read = {at: _within_range(scan.stored.read(number)[y, x]) for number, at in enumerate(scan.order) if at in wanted}
+    read = {
+        at: _within_range(scan.stored.read(number)[y, x].copy())  # a view would keep the whole plane
+        for number, at in enumerate(scan.order)
+        if at in wanted
+    }
     grid = cropped(Volume(np.broadcast_to(np.int16(0), scan.grid.shape_zyx), scan.grid), (z, y, x)).grid
     return Volume(chosen.segment(np.stack([read[at] for at in sorted(read)]), grid.spacing_mm_zyx), grid)
 

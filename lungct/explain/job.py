@@ -24,7 +24,7 @@ from lungct.io.coco import CocoImage, CocoTruth, read_detections, read_truth
 from lungct.io.manifest import sha256_of
 from lungct.io.weights_header import weights_of
 from lungct.models.detector import LoadedModel
-from lungct.models.device import use_cpu
+from lungct.models.device import use_threads
 from lungct.models.load import load_model
 from lungct.models.preprocess import check_serves
 from lungct.types import Detections
@@ -58,7 +58,7 @@ def prepare(run: Path, slices: Path, options: ExplainOptions) -> Job:
         InputError: a model, slices or detections that cannot be read or do not fit each other.
         UsageError: an image id that is not there, or options that make no sense together.
     """
-    use_cpu(options.threads)
+    use_threads(options.threads)
     check(options)
     split = read_truth(slices)
     wanted = chosen(split, options.image_ids, options.max_images)

@@ -24,6 +24,9 @@ from lungct.types import Detections, Progress, no_progress
 
 BLOCK = 16
 """Batches that are read before slices of one size are put together; bounds the memory, whatever the split's size."""
+PASS_PX = 300_000
+"""Network pixels of a pass on a CPU. Of more its feature maps are larger than 32 MB, which the C library gives back and
+has cleared anew each time: a fifth of the whole cost. Nothing is gained there by larger passes."""
 
 
 def detect_slices(
@@ -141,15 +144,23 @@ def detect_arrays(
     found: list[Detections | None] = [None] * len(images)
     model.detector.eval()
     with letting_through(model.detector, threshold):
-        for indices in same_size.values():
-            for start in range(0, len(indices), batch):
-                chosen = indices[start : start + batch]
+        for shape, indices in same_size.items():
+            count = _per_pass(model, shape, batch)
+            for start in range(0, len(indices), count):
+                chosen = indices[start : start + count]
                 inputs = [to_input(images[index], model.card, name=names[index]) for index in chosen]
                 outputs = _forward(model, inputs, amp, names[chosen[0]])
                 for index, output in zip(chosen, outputs, strict=True):
                     image_id = ids[index] if ids is not None else index
                     found[index] = to_stored(output, model, image_id, images[index].shape[1:])
     return [one for one in found if one is not None]
+
+
+def _per_pass(model: LoadedModel, shape: tuple[int, ...], batch: int) -> int:
+    if model.device.type != "cpu":
+        return batch
+    network_px = shape[-2] * shape[-1] * model.card.magnify**2
+    return max(1, min(batch, int(PASS_PX / network_px)))
 
 
 def _forward(model: LoadedModel, inputs: list[Tensor], amp: str, first: str) -> list[dict[str, Tensor]]:

@@ -34,7 +34,7 @@ class PredictOptions:
     """How a detector is run.
 
     Attributes:
-        batch: slices per network pass.
+        batch: slices per network pass, at most; on a CPU large ones go one by one.
         amp: number format of the network, one of ``AMP``.
         score_threshold: lowest score of a slice detection that is reported, or linked.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.

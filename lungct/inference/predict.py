@@ -32,7 +32,11 @@ LUNGS = "lungs"
 
 @dataclass(frozen=True)
 class PredictSummary:
-    """What was run and found; None where it does not apply or, before the run, is not known."""
+    """What was run and found; None where it does not apply or, before the run, is not known.
+
+    Attributes:
+        images: slices that the network saw.
+    """
 
     output: Path
     images: int | None = None
@@ -81,7 +85,7 @@ def predict(
     overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> PredictSummary:
-    """Detect on every slice of a COCO file, or on every slice of every scan, and write what is found.
+    """Detect on every slice of a COCO file, or on the slices of every scan that ``options`` have searched, and write.
 
     Raises:
         InputError: the input or the run is not what it must be, or they do not fit each other.
@@ -94,9 +98,9 @@ def predict(
     scoring = scoring_of(run, options, unit="slice" if is_slices(source) else "scan")
 
     from lungct.inference.ensemble import load_ensemble
-    from lungct.models.device import amp_dtype, use_cpu
+    from lungct.models.device import amp_dtype, use_threads
 
-    use_cpu(options.threads)
+    use_threads(options.threads)
     model = load_ensemble((run, *options.ensemble), options.device, tta=options.tta, iou=options.fuse_iou)
     amp_dtype(options.amp, model.models[0].device)  # a format that the device has not is refused before any work
     if isinstance(given, CocoTruth):

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from lungct.ct.axial import axial
-from lungct.ct.geometry import cropped
 from lungct.inference.label_map import bodies, write_labels
 from lungct.inference.nodule import FoundNodule
 from lungct.inference.scan_view import Grids, own_slices
@@ -43,22 +42,10 @@ def with_sides(nodules: Sequence[FoundNodule], scan: Scan, lungs: Path, method: 
 
 
 def _lungs(scan: Scan, method: str) -> Volume:
-    """The lungs of a scan on the coarse grid that the method works on."""
-    import importlib
+    from lungct.ct.lung_mask import lungs_of_planes
 
-    from lungct.ct.lung_mask import lung_mask
-    from lungct.registry import LUNG_MASKS
-
-    step_mm = importlib.import_module(LUNG_MASKS[method].module).STEP_MM_ZYX
     with scan_planes(scan) as planes:
-        view = axial(planes)
-        step = [max(1, round(want / own)) for want, own in zip(step_mm, view.grid.spacing_mm_zyx, strict=True)]
-        box = [slice((one - 1) // 2, None, one) for one in step]
-        blank = np.broadcast_to(np.int16(0), view.grid.shape_zyx)
-        grid = cropped(Volume(blank, view.grid), box).grid
-        kept = {z: plane[box[1], box[2]].copy() for z, plane in view if z % step[0] == (step[0] - 1) // 2}
-    coarse = Volume(np.stack([kept[z] for z in sorted(kept)]), grid)
-    return lung_mask(coarse, grid, method)
+        return lungs_of_planes(axial(planes), method)
 
 
 def write_scan_labels(folder: Path, scan: Scan, nodules: Sequence[FoundNodule], grids: Grids, shape: str) -> str:

@@ -37,8 +37,8 @@ class Grids:
         searched: the slices of that grid that are searched.
         within: which part of these is searched, one of ``WITHIN``: what was asked for, but the body where no lungs are
             found.
-        lungs: of each slice of the model's grid that shows lung the window to search, by its z; None where not the
-            lungs are searched.
+        windows: of each slice of the model's grid that shows lung what to search, by its z; None where not the lungs
+            are searched.
     """
 
     own: Grid
@@ -46,12 +46,12 @@ class Grids:
     model: Grid
     searched: Searched
     within: str
-    lungs: Mapping[int, Window] | None = None
+    windows: Mapping[int, Window] | None = None
 
     @property
     def looked_at(self) -> tuple[int, ...]:
         """The z of the searched slices that the network sees, from the feet up."""
-        return tuple(z for z in self.searched.z if self.lungs is None or z in self.lungs)
+        return tuple(z for z in self.searched.z if self.windows is None or z in self.windows)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class ViewOptions:
 def scan_view(scan: Scan, card: ModelCard, options: ViewOptions) -> Iterator[Grids | Batch]:
     """First the grids, then the stacks of the slices that are looked at in the order of the file.
 
-    For the lungs the file is gone through once before.
+    For the lungs the scan is read once before: every second plane or so, the whole where it is not stored in planes.
 
     Raises:
         InputError: what reading the scan raises; a model that no scan can be fitted to.

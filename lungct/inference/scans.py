@@ -173,8 +173,8 @@ class ScanSearch:
 
     @staticmethod
     def _window(z: int, stack: NDArray[np.int16], grids: Grids) -> Window:
-        if grids.lungs is not None:
-            return grids.lungs[z]
+        if grids.windows is not None:
+            return grids.windows[z]
         if grids.within == BODY:
             return body_window(stack, grids.model.spacing_mm_zyx[:0:-1])
         return slice(0, stack.shape[1]), slice(0, stack.shape[2])

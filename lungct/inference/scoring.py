@@ -18,6 +18,7 @@ from lungct.io.manifest import sha256_of
 from lungct.io.operating_points import FILE_NAME as OPERATING_POINTS
 from lungct.io.operating_points import FOUND_BY, OperatingPoints, read_operating_points
 from lungct.io.weights_header import weights_of
+from lungct.registry import WITHIN
 from lungct.types import Detections
 
 logger = logging.getLogger("lungct")
@@ -99,6 +100,8 @@ FLAGS: Mapping[str, str] = {
     "drop_outliers": "--drop-outliers",
 }
 """Of each of ``FOUND_BY`` the flags that say it."""
+BEFORE: Mapping[str, str] = {"within": WITHIN[1]}
+"""What scans were searched by before there was a choice."""
 OF_SCANS = tuple(name for name in FOUND_BY if name not in ("tta", "ensemble_sha256"))
 """Those that only whole scans have a use for."""
 
@@ -106,6 +109,8 @@ OF_SCANS = tuple(name for name in FOUND_BY if name not in ("tta", "ensemble_sha2
 def _check_found_alike(path: Path, points: OperatingPoints, options: PredictOptions, unit: str) -> None:
     """Marks of several views or models together, or linked or scored in another way, have other points."""
     unsaid, wanted = _found_by(PredictOptions(), unit), _found_by(options, unit)
+    if any(name in points.measured_on for name in OF_SCANS):
+        unsaid |= BEFORE
     for name, value in wanted.items():
         if points.measured_on.get(name, unsaid[name]) != value:
             hint = "evaluate what predict finds with these options, and --store-into"

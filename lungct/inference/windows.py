@@ -22,40 +22,58 @@ LOOK_MM = 3.0
 LEAST_CM2 = 20.0
 MARGIN_MM = 10.0
 STEP_PX = 32
-"""Windows begin and end at multiples of it: neighbours mostly share one, and cells lie as in the whole slice."""
+"""Windows begin and end at multiples of it, so that neighbours mostly share their size and a pass of the network."""
 LEAST_LUNG_ML = 100.0
 LEAST_SHARE_OF_OTHER = 0.2
+ALONG_MM = 25.0
+SCANTY_SHARE = 0.1
 
 
 def lung_windows(lungs: Volume, grid: Grid) -> Mapping[int, Window] | None:
-    """Of each slice of ``grid`` that shows lung, by its z, the window that holds it.
+    """Of each slice of ``grid`` with lung at most 10 mm above or below, by its z, the window that holds the lungs.
 
-    That is the box of the lungs in the slices up to 10 mm above and below, and 10 mm around it; where these show no
-    lung, the slice is left out. None where the mask is not to be trusted with that: a lung of it has less than 100 ml
-    or a fifth of the other.
+    That is the box of both lungs in the slices up to 25 mm above and below, and 10 mm around it. Of a lung that has
+    next to nothing in the slices within 10 mm, less than a tenth of its largest section, it is the box over the whole
+    scan, for a lobe may be solid there, and no mask of air shows it. None where the mask is not to be trusted with
+    that: a lung of it has less than 100 ml or a fifth of the other.
 
     Args:
         lungs: labels, 1 the patient's right lung and 2 the left, on a grid of the same directions, as
             :func:`lungct.ct.lung_mask.lungs_of_planes` gives them.
     """
-    sizes_ml = [(lungs.hu == side).sum() * float(np.prod(lungs.grid.spacing_mm_zyx)) / 1000 for side in (LEFT, RIGHT)]
+    each = [np.equal(lungs.hu, side) for side in (RIGHT, LEFT)]
+    areas = [one.sum(axis=(1, 2)) for one in each]
+    sizes_ml = [one.sum() * float(np.prod(lungs.grid.spacing_mm_zyx)) / 1000 for one in areas]
     if min(sizes_ml) < max(LEAST_LUNG_ML, LEAST_SHARE_OF_OTHER * max(sizes_ml)):
         return None
-    inside = np.greater(lungs.hu, 0)
-    rows, columns = inside.any(axis=2), inside.any(axis=1)
-    edges = [_edges_px(lungs.grid, grid, axis) for axis in (1, 2)]
-    heights = place_on(lungs.grid, grid, 0)
-    reach = MARGIN_MM / lungs.grid.spacing_mm_zyx[0]
+    seen = {axis: [one.any(axis=3 - axis) for one in each] for axis in (1, 2)}
+    edges = {axis: _edges_px(lungs.grid, grid, axis) for axis in (1, 2)}
     windows = {}
-    for z, height in enumerate(heights.tolist()):
-        near = slice(max(int(np.ceil(height - reach)), 0), max(int(np.floor(height + reach)) + 1, 0))
-        if inside[near].any():
-            y, x = (
-                _window(*_ends(seen[near], edges[axis - 1]), grid.shape_zyx[axis], grid.spacing_mm_zyx[axis])
-                for axis, seen in ((1, rows), (2, columns))
+    for z, height in enumerate(place_on(lungs.grid, grid, 0).tolist()):
+        close, wide = (_around(height, reach / lungs.grid.spacing_mm_zyx[0]) for reach in (MARGIN_MM, ALONG_MM))
+        sections = [one[close].max(initial=0) for one in areas]
+        if not any(sections):
+            continue
+        scanty = [one < SCANTY_SHARE * whole.max() for one, whole in zip(sections, areas, strict=True)]
+        parts = [slice(None) if one else wide for one in scanty]
+        y, x = (
+            _window(
+                *_ends(
+                    np.any([one[part].any(axis=0) for one, part in zip(seen[axis], parts, strict=True)], axis=0),
+                    edges[axis],
+                ),
+                grid.shape_zyx[axis],
+                grid.spacing_mm_zyx[axis],
             )
-            windows[z] = y, x
+            for axis in (1, 2)
+        )
+        windows[z] = y, x
     return windows
+
+
+def _around(height: float, reach: float) -> slice:
+    """The slices whose slabs lie within reach of a height, all in slices."""
+    return slice(max(int(np.ceil(height - reach - 0.5)), 0), max(int(np.floor(height + reach + 0.5)) + 1, 0))
 
 
 def _edges_px(coarse: Grid, grid: Grid, axis: int) -> FloatArray:
@@ -66,8 +84,8 @@ def _edges_px(coarse: Grid, grid: Grid, axis: int) -> FloatArray:
 
 
 def _ends(seen: BoolArray, edges_px: FloatArray) -> tuple[int, int]:
-    """Where what is seen in some slices begins and ends, in whole pixels."""
-    places = np.flatnonzero(seen.any(axis=0))
+    """Where what is seen begins and ends, in whole pixels."""
+    places = np.flatnonzero(seen)
     return int(np.floor(edges_px[places[0]])), int(np.ceil(edges_px[places[-1] + 1]))
 
 

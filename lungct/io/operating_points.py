@@ -26,7 +26,10 @@ FOUND_BY = (
     "min_extent_mm",
     "drop_outliers",
 )
-"""Options of predict that scores and numbers of marks depend on; one that a file does not say is predict's default."""
+"""Options of predict that scores and numbers of marks depend on; one that a file does not say is predict's default.
+
+A file that says how scans were searched but not within what is of a version that searched the body.
+"""
 
 
 @dataclass(frozen=True)

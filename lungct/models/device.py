@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib.util
 import os
 import shutil
-import sys
 
 import torch
 
 from lungct.errors import EnvironmentError_, UsageError
-
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-"""Of malloc.h."""
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -86,17 +81,7 @@ def check_compiles(device: torch.device) -> None:
         raise EnvironmentError_("--compile needs a C++ compiler", "install one, or leave out --compile")
 
 
-def use_cpu(threads: int) -> None:
-    """Compute with so many CPU threads, 0 leaving the library's choice, and keep the memory that feature maps free.
-
-    The GNU C library gives a block of more than 32 MB back at once and has the next one cleared anew by the kernel,
-    which takes a sixth of the time of a network on large slices. Told not to, it keeps the most that was in use at one
-    time. Other C libraries are left as they are.
-    """
-    if threads:
-        torch.set_num_threads(threads)
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(_M_MMAP_MAX, 0)
-            mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+def use_threads(count: int) -> None:
+    """Compute with ``count`` CPU threads; 0 leaves the library's choice."""
+    if count:
+        torch.set_num_threads(count)

@@ -126,7 +126,7 @@ def png(picture: Image.Image) -> bytes:
 
 
 def gray_png(picture: Image.Image, colours: Sequence[tuple[int, int, int]]) -> bytes:
-    """A gray picture with a few ``colours`` as the bytes of a PNG, without any text or time in it.
+    """A gray picture with a few ``colours``, none of them gray, as the bytes of a PNG, without any text or time in it.
 
     Anything else becomes the nearest of the grays that are left of 256; no colours have to be looked for, which takes
     most of :func:`png`'s time.

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from lungct.data.sampling import EpochBatches
 from lungct.errors import InputError, UsageError
-from lungct.models.device import pick_device, use_cpu
+from lungct.models.device import pick_device, use_threads
 from lungct.training.learner import make_learner
 from lungct.training.loop import training_batches
 from lungct.training.memory import advice, limit_gpu_memory
@@ -71,7 +71,7 @@ def find_lr(
         InputError, UsageError, EnvironmentError_: as the run itself would; UsageError too where the loss never fell.
     """
     execution = execution or Execution()
-    use_cpu(execution.threads)
+    use_threads(execution.threads)
     device = pick_device(execution.device)
     limit_gpu_memory(device, execution.gpu_bytes)
     with advice(options, execution.gpu_bytes):

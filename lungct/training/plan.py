@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from lungct.errors import InputError, UsageError
-from lungct.models.device import pick_device, use_cpu
+from lungct.models.device import pick_device, use_threads
 from lungct.training.learner import Learner, make_learner
 from lungct.training.loop import steps_of, training_batches
 from lungct.training.memory import advice, limit_gpu_memory
@@ -34,7 +34,7 @@ def plan(slices: Path, options: TrainOptions, execution: Execution | None = None
         InputError, UsageError, EnvironmentError_: as the run itself would.
     """
     execution = execution or Execution()
-    use_cpu(execution.threads)
+    use_threads(execution.threads)
     device = pick_device(execution.device)
     limit_gpu_memory(device, execution.gpu_bytes)
     with advice(options, execution.gpu_bytes):

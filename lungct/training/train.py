@@ -20,7 +20,7 @@ from lungct.io.checkpoint import save_tensors
 from lungct.io.manifest import write_manifest
 from lungct.io.weights_header import WEIGHTS
 from lungct.models.card import ModelCard
-from lungct.models.device import amp_dtype, pick_device, use_cpu
+from lungct.models.device import amp_dtype, pick_device, use_threads
 from lungct.models.ranks import rank
 from lungct.report.figure import training_curves
 from lungct.training import state
@@ -97,7 +97,7 @@ def train(
         OutputExists: ``run`` is there already.
     """
     execution = execution or Execution()
-    use_cpu(execution.threads)
+    use_threads(execution.threads)
     device = pick_device(own_device(execution.device))
     amp_dtype(options.amp, device)
     limit_gpu_memory(device, execution.gpu_bytes)

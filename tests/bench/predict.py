@@ -81,12 +81,14 @@ def write_model(folder: Path, magnify: float | None = None) -> None:
 
 
 def write_scan(path: Path, slices: int) -> None:
-    """A scan of noise on the model's grid."""
+    """A scan of noise on the model's grid, with two lungs in a body."""
     from lungct.io.nifti import write_nifti
     from lungct.types import Grid, Volume
 
     grid = Grid((slices, 192, 192), (1.25, 0.703125, 0.703125), (0.0, 0.0, 0.0))
-    hu = np.random.default_rng(0).integers(-900, 100, grid.shape_zyx).astype(np.int16)
+    hu = np.random.default_rng(0).integers(-60, 140, grid.shape_zyx).astype(np.int16)
+    hu[5:-5, 30:-40, 20:90] -= 880
+    hu[5:-5, 30:-40, 105:-20] -= 880
     write_nifti(path, Volume(hu, grid))
 
 

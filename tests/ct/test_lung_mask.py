@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from lungct.ct import lung_default
 from lungct.ct.axial import axial
 from lungct.ct.geometry import cropped, resampled_grid, to_canonical
 from lungct.ct.lung_mask import lung_mask, lungs_of_planes
@@ -50,6 +52,23 @@ def test_lungs_plane_by_plane_lie_where_the_mask_has_them(flips: tuple[int, int,
     exact = lung_mask(turned, found.grid)
     for side in (1, 2):
         assert dice(found.hu == side, exact.hu == side) > 0.97
+
+
+def test_no_plane_is_kept_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    chest, read = draw_chest((2.8, 1.4, 1.4)).volume, []
+
+    def plane(number: int) -> np.ndarray:
+        one = chest.hu[number].copy()
+        read.append(weakref.ref(one))
+        return one
+
+    kept: list[int] = []
+    monkeypatch.setattr(
+        lung_default, "segment", lambda hu, _: kept.append(sum(one() is not None for one in read)) or hu
+    )
+    lungs_of_planes(axial(Planes(chest.grid, plane)))
+    assert len(read) > 50
+    assert kept == [0]
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.2, 1.2), (5.0, 0.9, 0.9), (2.0, 2.8, 1.4)])

@@ -119,6 +119,9 @@ def test_zeros_in_common_are_no_likeness() -> None:
     assert likeness(a, a**2) == pytest.approx(1)
     assert likeness(a, elsewhere) == 0
     assert likeness(np.zeros_like(a), np.zeros_like(a)) == 0
+    flat = (elsewhere > 0).astype(float)
+    assert likeness(flat, flat) == pytest.approx(1)
+    assert 0.5 < likeness(flat, np.roll(flat, 3, axis=0)) < 1
     dense, other = random.random((2, 64, 64)) + 0.1
     assert likeness(dense, dense + other) == pytest.approx(rank_correlation(dense, dense + other))
 

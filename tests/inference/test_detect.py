@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lungct.errors import InputError
-from lungct.inference.detect import detect_arrays, detect_slices, to_stored
+from lungct.inference.detect import PASS_PX, detect_arrays, detect_slices, to_stored
 from lungct.io.coco import read_truth
 from lungct.models.card import ModelCard
 from lungct.models.detector import LoadedModel, build_detector, score_threshold
@@ -86,6 +86,17 @@ def test_what_is_found_does_not_depend_on_the_neighbours() -> None:
     for one, other in zip(together, alone, strict=True):
         assert np.allclose(one.boxes_xyxy_px, other.boxes_xyxy_px, atol=1e-2)
         assert np.allclose(one.scores, other.scores, atol=1e-4)
+
+
+def test_large_slices_go_through_a_cpu_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, passes = _model(magnify=2.0), []
+    forward = model.detector.forward
+    monkeypatch.setattr(model.detector, "forward", lambda images: passes.append(len(images)) or forward(images))
+    side = int((PASS_PX / 2) ** 0.5 / 2)
+    for shape, expected in (((side, side), [2, 1]), ((side + 1, side + 1), [1, 1, 1]), ((40, 40), [3])):
+        passes.clear()
+        assert len(detect_arrays(model, _images(*[shape] * 3), batch=4)) == 3
+        assert passes == expected
 
 
 def test_labels_are_the_categories_of_the_truth() -> None:

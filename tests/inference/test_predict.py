@@ -19,6 +19,9 @@ from lungct.errors import InputError, OutputExists, UsageError
 from lungct.inference.found_csv import COLUMNS
 from lungct.inference.link import link
 from lungct.inference.model_grid import at_model_grid
+from lungct.inference.scan_view import Grids
+from lungct.inference.scans import ScanSearch
+from lungct.inference.searched import Searched
 from lungct.io.calibration import Calibration, write_calibration
 from lungct.io.checkpoint import save_tensors
 from lungct.io.coco import CocoAnnotation, CocoImage, CocoTruth, read_detections, write_truth
@@ -166,6 +169,18 @@ def test_lungs_are_searched_where_they_lie_and_slices_without_them_are_not(run_f
     assert abs(int(min(slices)[2:]) - (lungs[0] - 3)) <= 1
     assert abs(int(max(slices)[2:]) - (lungs[-1] + 3)) <= 1
     assert records["lungs"][0]["looked_at"] == len(slices)
+
+
+def test_the_whole_slice_is_searched_where_it_is_asked_for() -> None:
+    stack = np.full((3, 160, 192), -1000, np.int16)
+    stack[:, 40:100, 40:100] = 40
+    volume = Grid((1, 160, 192), (1.5, 1.0, 1.0), (0.0, 0.0, 0.0))
+    body, whole = (
+        ScanSearch._window(0, stack, Grids(volume, volume, volume, Searched.every(1), within))
+        for within in ("body", "slice")
+    )
+    assert whole == (slice(0, 160), slice(0, 192))
+    assert body[0].stop < 160
 
 
 def test_where_no_lungs_are_found_the_body_is_searched(run_folder: Path, tmp_path: Path) -> None:
@@ -601,11 +616,13 @@ def test_points_of_one_model_looking_once_are_not_taken_for_those_of_several(run
     ):
         with pytest.raises(InputError, match=word):
             plan(**more)
-    write_operating_points(path, dataclasses.replace(points, measured_on={"tta": "flip", "nodule_score": "fused"}))
+    together = {"tta": "flip", "nodule_score": "fused", "within": "lungs"}
+    write_operating_points(path, dataclasses.replace(points, measured_on=together))
     plan(tta="flip", nodule_score="fused")
-    apart = {"join": {"overlap": 0, "gap_mm": 5}, "min_extent_mm": 0}
-    write_operating_points(path, dataclasses.replace(points, measured_on=apart))
-    plan(join_overlap=0.0, min_extent_mm=0.0)
-    write_operating_points(path, dataclasses.replace(points, measured_on={"tta": "flip", "nodule_score": "fused"}))
     with pytest.raises(InputError, match="another --tta"):
         plan(nodule_score="fused")
+    older = {"join": {"overlap": 0, "gap_mm": 5}, "min_extent_mm": 0}  # of a version that searched the body
+    write_operating_points(path, dataclasses.replace(points, measured_on=older))
+    plan(join_overlap=0.0, min_extent_mm=0.0, within="body")
+    with pytest.raises(InputError, match="another --within"):
+        plan(join_overlap=0.0, min_extent_mm=0.0)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -33,28 +30,3 @@ def test_what_is_asked_for_is_what_is_taken() -> None:
     assert amp_dtype("off", CPU) is None
     with pytest.raises(UsageError, match="needs a GPU"):
         amp_dtype("fp16", CPU)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the GNU C library's switches")
-def test_memory_of_large_feature_maps_is_used_again() -> None:
-    """Each fresh page costs a fault; kept memory costs none."""
-    code = """
-import resource, sys, torch
-from lungct.models.device import use_cpu
-if sys.argv[1] == "kept":
-    use_cpu(1)
-faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(20):
-    torch.ones(2**24)
-before = faults()
-for _ in range(10):
-    torch.ones(2**24)
-print(faults() - before)
-"""
-    kept, given_back = (
-        int(subprocess.run([sys.executable, "-c", code, how], capture_output=True, text=True, check=True).stdout)
-        for how in ("kept", "given back")
-    )
-    if given_back < 1000:
-        pytest.skip("another C library, or huge pages")
-    assert kept < given_back / 10

@@ -18,7 +18,7 @@ from lungct.game.faithfulness.curves import counts_of
 from lungct.game.faithfulness.options import FaithOptions
 from lungct.game.faithfulness.spent import Cost, Spent
 from lungct.io.coco import CocoImage, CocoTruth
-from lungct.models.device import use_cpu
+from lungct.models.device import use_threads
 from lungct.models.load import load_model
 from lungct.models.preprocess import check_serves
 from lungct.types import FloatArray
@@ -47,7 +47,7 @@ class Judge:
         Raises:
             InputError: no model there, or none that can be read.
         """
-        use_cpu(options.threads)
+        use_threads(options.threads)
         model = load_model(options.run, options.device)
         settings = Settings(options.played, options.steps, options.draws, seed)
         return cls(Network(model), truth, options, settings, load_measures(options.played))

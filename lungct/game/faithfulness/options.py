@@ -36,6 +36,8 @@ class FaithOptions:
     def facts(self) -> dict[str, Any]:
         """Everything that decides a value, JSON-ready and without a place in it."""
         own = {name: getattr(self, name) for name in ("steps", "draws", "scorer", "override")}
+        if any(name.startswith("sanity") for name in self.played):
+            own["sanity_over"] = "pixels above 0"  # of all pixels in an earlier version
         return {**own, "names": list(self.played), "model_sha256": sha256_of(weights_of(self.run))}
 
     @property
