@@ -140,7 +140,7 @@ def test_on_a_hospitals_series_labels_segments_and_report_lie_at_one_place(real_
     save_tensors(tmp_path / "model.safetensors", build_detector(card).state_dict(), card.to_json())
     series, look = real_data / "cptac_C3N-00247_dicom", {"device": "cpu", "score_threshold": 0.0, "sheets": False}
     done = verb.run(tmp_path / "model.safetensors", series, tmp_path / "out", dicom=True, **look)
-    assert done.data["images"] == len(list(series.iterdir())) == 99
+    assert 90 < done.data["images"] < len(list(series.iterdir())) == 99, "the lowest slices show no lung"
     with open(tmp_path / "out/nodules.csv") as stream:
         rows = list(csv.DictReader(stream))
     (labels,) = (tmp_path / "out/labels").iterdir()
