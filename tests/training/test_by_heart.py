@@ -65,7 +65,8 @@ def _window(
 @pytest.mark.parametrize("backbone", list(BACKBONES))
 @pytest.mark.parametrize("detector", list(DETECTORS))
 def test_eight_slices_are_learned_by_heart(detector: str, backbone: str, slices: Path, tmp_path: Path) -> None:
-    given = {"detector": detector, "backbone": backbone, "epochs": EPOCHS, "crop_px": 0, "augment": "none"}
+    given = {"detector": detector, "backbone": backbone, "epochs": EPOCHS, "magnify": 2.0}
+    given |= {"crop_px": 0, "augment": "none"}
     options = preset_options("default", {**given, "validate_every": EPOCHS})
     summary = train(slices, tmp_path / "run", options, execution=Execution(device="cpu", threads=1))
     assert summary.best["val_ap50"] >= 0.9
