@@ -139,7 +139,7 @@ def run(
         typer.Option(
             "--min-extent-mm",
             min=0,
-            help="Leave out nodules whose slices span less of the scan along z.",
+            help="Leave out nodules whose slices span less of the scan along z, but for those that its ends cut off.",
             rich_help_panel=SCANS,
         ),
     ] = MIN_EXTENT_MM,

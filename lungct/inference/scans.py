@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ from lungct.preprocessing.cases import Ledger, Record
 from lungct.preprocessing.input_key import said_of_scan, scan_key
 from lungct.registry import LABEL_SHAPES
 from lungct.types import Detections, Progress, Scan
+
+logger = logging.getLogger("lungct")
 
 RESULTS = "detections.json"
 NODULES = "nodules.csv"
@@ -127,6 +130,8 @@ class ScanSearch:
     def _one(self, scan: Scan, view: Iterator[Grids | Batch], folder: Path) -> Record:
         grids = next(view)
         assert isinstance(grids, Grids)
+        if grids.within != self.options.within:
+            logger.warning("%s: no two lungs of a usable size were found, so that the body is searched", scan.case_id)
         found = self._detect(scan.case_id, view, grids)
         if self.options.drop_outliers:
             found = without_outliers(found)

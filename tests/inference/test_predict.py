@@ -183,11 +183,17 @@ def test_the_whole_slice_is_searched_where_it_is_asked_for() -> None:
     assert body[0].stop < 160
 
 
-def test_where_no_lungs_are_found_the_body_is_searched(run_folder: Path, tmp_path: Path) -> None:
+def test_where_no_lungs_are_found_the_body_is_searched(
+    run_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     write_scans(tmp_path / "scans", 4)
     verb.run(run_folder, tmp_path / "scans", tmp_path / "out", keep_ids=True, device="cpu")
     record = json.loads((tmp_path / "out" / "manifest.ndjson").read_text().splitlines()[1])
     assert (record["within"], record["looked_at"]) == ("body", 4)
+    assert f"{record['case_id']}: no two lungs" in caplog.text
+    caplog.clear()
+    verb.run(run_folder, tmp_path / "scans", tmp_path / "asked", keep_ids=True, device="cpu", within="body")
+    assert not caplog.text
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
