@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -21,12 +21,15 @@ BODY_HU = -500
 LOOK_MM = 3.0
 LEAST_CM2 = 20.0
 MARGIN_MM = 10.0
+"""Round the body and the lungs, and how far above and below a lung slices are searched."""
 STEP_PX = 32
 """Windows begin and end at multiples of it, so that neighbours mostly share their size and a pass of the network."""
 LEAST_LUNG_ML = 100.0
 LEAST_SHARE_OF_OTHER = 0.2
 ALONG_MM = 25.0
+"""How far above and below the lungs widen a slice's window."""
 SCANTY_SHARE = 0.1
+"""Of a lung's largest section; with less it ends here, or is solid."""
 
 
 def lung_windows(lungs: Volume, grid: Grid) -> Mapping[int, Window] | None:
@@ -57,14 +60,7 @@ def lung_windows(lungs: Volume, grid: Grid) -> Mapping[int, Window] | None:
         scanty = [one < SCANTY_SHARE * whole.max() for one, whole in zip(sections, areas, strict=True)]
         parts = [slice(None) if one else wide for one in scanty]
         y, x = (
-            _window(
-                *_ends(
-                    np.any([one[part].any(axis=0) for one, part in zip(seen[axis], parts, strict=True)], axis=0),
-                    edges[axis],
-                ),
-                grid.shape_zyx[axis],
-                grid.spacing_mm_zyx[axis],
-            )
+            _window(*_ends(seen[axis], parts, edges[axis]), grid.shape_zyx[axis], grid.spacing_mm_zyx[axis])
             for axis in (1, 2)
         )
         windows[z] = y, x
@@ -83,9 +79,9 @@ def _edges_px(coarse: Grid, grid: Grid, axis: int) -> FloatArray:
     return np.asarray(first + step * np.arange(coarse.shape_zyx[axis] + 1))
 
 
-def _ends(seen: BoolArray, edges_px: FloatArray) -> tuple[int, int]:
-    """Where what is seen begins and ends, in whole pixels."""
-    places = np.flatnonzero(seen)
+def _ends(seen: Sequence[BoolArray], parts: Sequence[slice], edges_px: FloatArray) -> tuple[int, int]:
+    """Where the lungs begin and end along an axis, in whole pixels: each (Z, n) in its part of the slices."""
+    places = np.flatnonzero(np.any([one[part].any(axis=0) for one, part in zip(seen, parts, strict=True)], axis=0))
     return int(np.floor(edges_px[places[0]])), int(np.ceil(edges_px[places[-1] + 1]))
 
 
